@@ -1,0 +1,168 @@
+"""Frozen records that cross layers: what `queries` returns and the CLI, app and sweeps read. No ORM object leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MICRO = 1_000_000  # micro-dollars in a dollar: the unit of every stored amount
+
+
+@dataclass(frozen=True)
+class Run:
+    """One configuration to train: a row in the queue."""
+
+    id: int
+    name: str  # "deferred-75/s0": experiment or sweep trial, and seed
+    experiment: str
+    project: str
+    seed: int
+    state: str  # blocked queued leased running stopping paused succeeded failed cancelled
+    reason: str  # why it is in that state, in words: "budget", "waits for run 3", a failure class, ""
+    kind: str  # "experiment" | "trial" | "showcase" | "smoke"
+    parent_id: int | None  # the run it continues or retries
+    sweep_id: int | None
+    spec_hash: str
+    generation: int
+    priority: int
+    tags: tuple[str, ...]
+    spec: dict[str, Any]  # the resolved request (normalised)
+    config: dict[str, Any]  # the TrainConfig, as JSON
+    plan: dict[str, Any]  # the priced plan (plan.RunPlan as JSON)
+    run_dir: str
+    lease_token: int
+    owner: str
+    want: str  # run | pause | cancel
+    attempts: int
+    failures: int
+    step: int  # last step known
+    n_steps: int
+    checkpoint_step: int
+    spent_usd: float  # actual, all attempts
+    planned_usd: float
+    max_usd: float | None
+    failure_class: str
+    failure_detail: str
+    created_at: float  # unix seconds, all times
+    started_at: float | None
+    ended_at: float | None
+    provenance: dict[str, Any] = field(default_factory=dict)  # git, dirty patch, lock hash, data digest, hardware
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a run."""
+
+    run_id: int
+    token: int
+    worker: str
+    started_at: float
+    ended_at: float | None
+    outcome: str  # running succeeded stopped failed lost preempted
+    failure_class: str
+    detail: str
+    first_step: int
+    last_step: int
+    usd: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the append-only audit log."""
+
+    id: int
+    at: float
+    run_id: int | None
+    token: int | None
+    kind: str  # submitted claimed started checkpoint beat_lost reaped paused resumed cancelled succeeded failed …
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    run_id: int
+    step: int
+    token: int
+    path: str
+    bytes: int
+    state: str  # published corrupt deleted
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Worker:
+    id: str  # host:boot:pid:start:uuid
+    host: str
+    pid: int
+    hardware: str
+    usd_per_hour: float
+    state: str  # working idle draining gone
+    run_id: int | None
+    started_at: float
+    beat_at: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one run, ordered by step, with every possible x-axis beside it."""
+
+    run_id: int
+    key: str
+    step: list[int]
+    value: list[float]
+    images: list[float]
+    flops: list[float]
+    usd: list[float]  # planned (useful) dollars at that step: the axis of equal dollars
+    seconds: list[float]  # since the run's first attempt started, as journalled
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a seeded grid."""
+
+    run_id: int
+    step: int
+    index: int
+    prompt: str
+    path: str
+    usd: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    id: int
+    name: str
+    project: str
+    base: str
+    spec: dict[str, Any]  # the sweep's resolved YAML: search, objectives, budget, trials
+    state: str  # running finished stopped
+    max_usd: float | None
+    spent_usd: float
+    n_trials: int
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One proposed configuration of a sweep, and the run that trains it."""
+
+    sweep_id: int
+    number: int
+    run_id: int | None
+    params: dict[str, Any]
+    state: str  # proposed running complete failed pruned
+    values: tuple[float, ...]  # one per objective, in the sweep's order; empty until complete
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The row of figures on the overview, in SQL aggregates."""
+
+    n_runs: int
+    n_active: int
+    n_queued: int
+    n_succeeded: int
+    n_failed: int
+    spent_usd: float
+    wasted_usd: float  # failed and cancelled runs, and work done twice after a crash
+    workers_alive: int

@@ -1,0 +1,275 @@
+"""The contract: everything a training job is, and nothing else describes it.
+
+The platform builds a `TrainConfig`, the database stores it as JSON, the trainer reads it back from
+`config.json`. Importing this module pulls no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CONFIG_VERSION = 1
+MAX_STEPS = 10**9
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and a field it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ── masks ───────────────────────────────────────────────────────────────────────────────────────
+# `kind` has no default on purpose: dumping without defaults would drop it, and two masks would hash alike.
+
+
+class NoMask(Frozen):
+    """Every token is trained on."""
+
+    kind: Literal["none"]
+
+    def tokens_kept(self, n_tokens: int) -> int:
+        """How many of `n_tokens` are kept: all."""
+        return n_tokens
+
+
+class RandomMask(Frozen):
+    """A uniform random subset of the tokens is kept, per image (MicroDiT §3).
+
+    `place` says where the others leave: `deferred` after the patch-mixer, `naive` before it.
+    """
+
+    kind: Literal["random"]
+    ratio: float = Field(ge=0.0, lt=1.0, description="fraction of tokens dropped")
+    place: Literal["deferred", "naive"] = "deferred"
+
+    def tokens_kept(self, n_tokens: int) -> int:
+        """int(T·(1−r)), at least 1; the only place where this is rounded."""
+        return max(1, int(n_tokens * (1.0 - self.ratio) + 1e-9))
+
+
+Mask = Annotated[NoMask | RandomMask, Field(discriminator="kind")]
+
+
+# ── model ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Experts(Frozen):
+    """Expert-choice mixture of experts in every `every`-th block (never the last backbone block)."""
+
+    count: int = Field(ge=1, le=256)
+    capacity: float = Field(default=2.0, gt=0, le=64)
+    every: int = Field(default=2, ge=1)
+
+
+class ModelConfig(Frozen):
+    """The masked DiT's shape (MicroDiT §3; recipe table 'Architecture')."""
+
+    dim: int = Field(ge=8, le=16384)
+    depth: int = Field(ge=1, le=256)
+    head_dim: int = Field(default=32, ge=4, le=512)
+    multiple_of: int = Field(default=64, ge=1, le=4096, description="FFN widths are rounded up to this")
+    patch: int = Field(default=1, ge=1, le=64)
+    mixer_depth: int = Field(default=2, ge=0, le=64)
+    mixer_dim: int = Field(ge=8, le=16384)
+    qkv_ratio: tuple[float, float] = (0.5, 1.0)
+    mlp_ratio: tuple[float, float] = (0.5, 4.0)
+    experts: Experts | None = None
+    pos_scale: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_widths(self) -> ModelConfig:
+        for name in ("dim", "mixer_dim"):
+            width = getattr(self, name)
+            if width % self.head_dim:
+                raise ValueError(
+                    f"{name} {width} is not a multiple of head_dim {self.head_dim}; "
+                    f"use {width // self.head_dim * self.head_dim or self.head_dim}"
+                )
+        for name in ("qkv_ratio", "mlp_ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= 16 or not 0 < high <= 16:
+                raise ValueError(f"{name} {(low, high)}: both ends must be in (0, 16]")
+        return self
+
+
+# ── data ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DataConfig(Frozen):
+    """One encoded data set: a folder with `manifest.json`; these facts are copied from the manifest."""
+
+    path: str = Field(description="absolute folder of the encoded set")
+    name: str
+    digest: str = Field(description="sha256 of pixels, captions and encoders")
+    space: Literal["latents", "pixels"]
+    shape: tuple[int, int, int] = Field(description="C, H, W of one training sample")
+    size_px: int = Field(ge=4, description="pixels a side once decoded")
+    n_train: int = Field(ge=1)
+    caption_dim: int = Field(ge=1)
+    caption_tokens: float = Field(gt=0, description="mean true caption length, in tokens")
+
+
+# ── objective, optimiser, stages ────────────────────────────────────────────────────────────────
+
+
+class Edm(Frozen):
+    """EDM preconditioning and loss weight (arXiv 2206.00364, table 1)."""
+
+    kind: Literal["edm"]
+    sigma_data: float = Field(default=0.9, gt=0)
+
+
+class LogNormal(Frozen):
+    """ln σ ~ N(p_mean, p_std²): the noise levels trained on."""
+
+    p_mean: float = -0.6
+    p_std: float = Field(default=1.2, gt=0)
+
+
+class AdamW(Frozen):
+    """Decoupled weight decay Adam; the learning rate belongs to the stage."""
+
+    kind: Literal["adamw"]
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+
+
+class Stage(Frozen):
+    """Consecutive steps with the same mask; K is constant within it, so its cost is exact."""
+
+    steps: int = Field(ge=1, le=MAX_STEPS)
+    mask: Mask
+    lr: float = Field(gt=0, le=10)
+    warmup_steps: int = Field(default=0, ge=0, le=MAX_STEPS)
+    cosine_to: float = Field(default=1.0, gt=0, le=1, description="lr at the end / lr; 1 = constant")
+    grad_clip: float = Field(default=0.25, gt=0)
+    noise: LogNormal = LogNormal()
+    planned_usd_per_step: float = Field(
+        default=0.0, ge=0, description="this stage's share of the run's planned dollars, overheads spread over steps"
+    )
+
+
+# ── what happens along the way ──────────────────────────────────────────────────────────────────
+
+
+class Evaluate(Frozen):
+    """`val/loss`: error of the predicted clean sample at fixed noise levels, every token present, EMA weights."""
+
+    every_steps: int = Field(ge=1, le=MAX_STEPS)
+    n_images: int = Field(default=128, ge=1)
+    sigmas: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Samples(Frozen):
+    """A seeded grid of `prompts`, drawn with EMA weights."""
+
+    every_steps: int = Field(ge=1, le=MAX_STEPS)
+    prompts: tuple[str, ...] = Field(min_length=1, max_length=64)
+    sampler: Literal["heun", "dpmpp2m"] = "dpmpp2m"
+    n_steps: int = Field(default=10, ge=1, le=1000)
+    guidance: float = Field(default=3.0, ge=0, le=100)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class Checkpoints(Frozen):
+    """Published every so many steps and at the end; the last `keep_last` are kept."""
+
+    every_steps: int = Field(ge=1, le=MAX_STEPS)
+    keep_last: int = Field(default=2, ge=1, le=100)
+
+
+class Compute(Frozen):
+    """Where and how the steps are computed."""
+
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    processes: int = Field(default=1, ge=1, le=1024)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+
+
+class Price(Frozen):
+    """The price row this run is charged under."""
+
+    hardware: str
+    usd_per_hour: float = Field(ge=0)
+    source: str
+
+
+class Start(Frozen):
+    """Continue another run's checkpoint: weights, EMA, optimiser and step counter carry on.
+
+    `stages` of the new run must begin with the stages already trained.
+    """
+
+    checkpoint: str = Field(description="absolute folder of a published checkpoint")
+    step: int = Field(ge=1)
+
+
+class TrainConfig(Frozen):
+    """One training job, complete: `config.json` of a run folder."""
+
+    version: Literal[1] = CONFIG_VERSION
+    name: str
+    seed: int = Field(ge=0, lt=2**63)
+    data: DataConfig
+    model: ModelConfig
+    objective: Edm
+    optimizer: AdamW
+    batch_size: int = Field(ge=1, le=1_000_000, description="global batch, all processes together")
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=64)
+    evaluate: Evaluate
+    samples: Samples | None = None
+    checkpoints: Checkpoints
+    compute: Compute = Compute()
+    price: Price
+    start: Start | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """Optimiser updates from step 0, all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def n_tokens(self) -> int:
+        """T: tokens an image has before masking."""
+        _, height, width = self.data.shape
+        return (height // self.model.patch) * (width // self.model.patch)
+
+    def stage_at(self, step: int) -> tuple[int, Stage, int]:
+        """(index, stage, first step of it) for the update that makes `step` → `step` + 1."""
+        first = 0
+        for index, stage in enumerate(self.stages):
+            if step < first + stage.steps:
+                return index, stage, first
+            first += stage.steps
+        raise IndexError(f"step {step} is past the last step {first - 1}")
+
+    def planned_usd_at(self, step: int) -> float:
+        """Planned dollars once `step` updates are done: the x-axis of comparisons at equal dollars."""
+        usd, first = 0.0, 0
+        for stage in self.stages:
+            usd += stage.planned_usd_per_step * min(max(step - first, 0), stage.steps)
+            first += stage.steps
+        return usd
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> TrainConfig:
+        _, height, width = self.data.shape
+        patch = self.model.patch
+        if height % patch or width % patch:
+            raise ValueError(f"model.patch {patch} does not divide the sample's {height}×{width}")
+        if self.batch_size % self.compute.processes:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not divisible by compute.processes {self.compute.processes}"
+            )
+        for index, stage in enumerate(self.stages):
+            if isinstance(stage.mask, RandomMask) and self.n_tokens * (1 - stage.mask.ratio) < 1 - 1e-9:
+                raise ValueError(f"stages.{index}.mask.ratio {stage.mask.ratio} keeps no token of {self.n_tokens}")
+        if self.compute.precision == "bf16" and self.compute.device == "mps":
+            raise ValueError("compute.precision bf16 is not offered on mps; use fp32")
+        return self
