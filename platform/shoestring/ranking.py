@@ -1,0 +1,186 @@
+"""Quality at equal dollars: a tie is called a tie. Pure functions over `records.Series`.
+
+Every run's metric is read off its own curve at the same planned (useful) dollars, the largest that all have reached
+unless told otherwise, and experiments are compared by the mean over their seeds. What counts as noise, best first:
+
+- `seeds`: some experiment has two or more seeds. Their standard deviations are pooled into one (each experiment alone
+  has too few seeds to know its own), and a difference is real beyond Student's t at 95 % for the pooled degrees of
+  freedom. Experiments with one seed borrow the pooled deviation.
+- `scatter`: one seed each. The residual of a run's last evaluations around a straight line, times two. Seeds differ
+  by more than that, so this is a lower bound: it can call a real tie a win, never the other way round.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from shoestring.errors import UsageError
+from shoestring.records import Series
+
+Direction = Literal["minimize", "maximize"]
+DIRECTIONS: dict[str, Direction] = {
+    "val/loss": "minimize",
+    "train/loss": "minimize",
+    "eval/kid_effnet": "minimize",
+    "eval/retrieval_r1": "maximize",
+    "cost/usd": "minimize",
+}
+REACH = 0.02  # a curve's end within 2 % of the dollars asked for counts as reaching them (steps are whole)
+SCATTER_POINTS = 5
+# Student's t, two-sided 95 %, by degrees of freedom; from 10 on two is close enough.
+T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's metric over dollars: what is ranked."""
+
+    experiment: str
+    seed: int
+    series: Series
+
+
+@dataclass(frozen=True)
+class Place:
+    """One experiment's row: `place` is 1 + the number of experiments that are better beyond the noise."""
+
+    place: int
+    experiment: str
+    value: float
+    se: float
+    usd: float
+    seeds: int
+    run_ids: tuple[int, ...]
+    tied_with: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Experiments, best first, at the same dollars; `left_out` says in words why a run has no place."""
+
+    metric: str
+    direction: Direction
+    at_usd: float
+    noise: Literal["seeds", "scatter", "none"]
+    places: tuple[Place, ...]
+    left_out: tuple[tuple[int, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def direction(metric: str) -> Direction:
+    """Say which way of `metric` is better. Raises UsageError for one that is not in the table."""
+    if metric not in DIRECTIONS:
+        raise UsageError(f"metric {metric!r} has no known direction", f"one of: {', '.join(DIRECTIONS)}")
+    return DIRECTIONS[metric]
+
+
+def value_at(series: Series, usd: float) -> float | None:
+    """Interpolate the metric at `usd` planned dollars; None where the curve does not reach (within 2 %)."""
+    points = [(x, y) for x, y in zip(series.usd, series.value, strict=True) if math.isfinite(y)]
+    if not points:
+        return None
+    (first_usd, first), (last_usd, last) = points[0], points[-1]
+    if usd >= last_usd:
+        return last if last_usd >= usd * (1 - REACH) else None
+    if usd <= first_usd:
+        return first if first_usd <= usd * (1 + REACH) else None
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if x0 <= usd <= x1:
+            return y1 if x1 == x0 else y0 + (y1 - y0) * (usd - x0) / (x1 - x0)
+    return None
+
+
+def scatter(series: Series) -> float:
+    """The residual standard deviation of the last evaluations around a straight line; 0.0 with fewer than three."""
+    xs, ys = series.usd[-SCATTER_POINTS:], series.value[-SCATTER_POINTS:]
+    if len(xs) < 3:
+        return 0.0
+    mean_x, mean_y = fmean(xs), fmean(ys)
+    spread = sum((x - mean_x) ** 2 for x in xs)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread if spread else 0.0
+    residuals = [y - mean_y - slope * (x - mean_x) for x, y in zip(xs, ys, strict=True)]
+    return math.sqrt(sum(r * r for r in residuals) / (len(xs) - 2))
+
+
+def rank(curves: Sequence[Curve], metric: str = "val/loss", at_usd: float | None = None) -> Ranking:
+    """Rank experiments by `metric` at equal planned dollars, mean over seeds, ties sharing a place."""
+    way = direction(metric)
+    left_out = [(c.series.run_id, f"no {metric} recorded") for c in curves if not c.series.usd]
+    curves = [c for c in curves if c.series.usd]
+    if at_usd is None:
+        at_usd = min((c.series.usd[-1] for c in curves), default=0.0)
+    groups: dict[str, list[tuple[Curve, float]]] = {}
+    for curve in curves:
+        value = value_at(curve.series, at_usd)
+        if value is None:
+            first, last = curve.series.usd[0], curve.series.usd[-1]
+            left_out.append((curve.series.run_id, f"its {metric} spans ${first:.4g} to ${last:.4g}"))
+        else:
+            groups.setdefault(curve.experiment, []).append((curve, value))
+    noise, errors, factor = _noise(groups)
+    means = {name: fmean(value for _, value in members) for name, members in groups.items()}
+    sign = 1.0 if way == "minimize" else -1.0
+
+    def tied(a: str, b: str) -> bool:
+        return abs(means[a] - means[b]) <= factor * math.hypot(errors[a], errors[b])
+
+    places = []
+    for name in sorted(means, key=lambda n: (sign * means[n], n)):
+        better = [o for o in means if sign * means[o] < sign * means[name] and not tied(o, name)]
+        places.append(
+            Place(
+                place=1 + len(better),
+                experiment=name,
+                value=means[name],
+                se=errors[name],
+                usd=at_usd,
+                seeds=len(groups[name]),
+                run_ids=tuple(sorted(curve.series.run_id for curve, _ in groups[name])),
+                tied_with=tuple(sorted(o for o in means if o != name and tied(o, name))),
+            )
+        )
+    return Ranking(metric, way, at_usd, noise, tuple(places), tuple(left_out))
+
+
+def _noise(
+    groups: dict[str, list[tuple[Curve, float]]],
+) -> tuple[Literal["seeds", "scatter", "none"], dict[str, float], float]:
+    """(kind, standard error of each experiment's mean, how many of them make a difference real)."""
+    freedom = sum(len(members) - 1 for members in groups.values())
+    if freedom:
+        squares = 0.0
+        for members in groups.values():
+            mean = fmean(value for _, value in members)
+            squares += sum((value - mean) ** 2 for _, value in members)
+        deviation = math.sqrt(squares / freedom)
+        errors = {name: deviation / math.sqrt(len(members)) for name, members in groups.items()}
+        return "seeds", errors, T_95.get(freedom, 2.0)
+    errors = {name: scatter(members[0][0].series) for name, members in groups.items()}
+    return ("scatter" if any(errors.values()) else "none"), errors, 2.0
+
+
+NOISE_IN_WORDS = {
+    "seeds": "noise from the seeds (pooled standard deviation, Student's t at 95 %)",
+    "scatter": "one seed each: the noise is the scatter of a run's own last evaluations, a lower bound",
+    "none": "no measure of noise: too few evaluations and one seed each, so only equal numbers tie",
+}
+
+
+def pareto_front(points: Sequence[tuple[float, float]], way: Direction = "minimize") -> list[int]:
+    """Indices of the (usd, quality) points that no other beats in both, cheapest first; of equals, the first."""
+    sign = 1.0 if way == "minimize" else -1.0
+    front: list[int] = []
+    best = math.inf
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], sign * points[i][1])):
+        quality = sign * points[index][1]
+        if quality < best:
+            front.append(index)
+            best = quality
+    return front
