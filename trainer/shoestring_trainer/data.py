@@ -1,0 +1,158 @@
+"""An encoded set as memory-mapped arrays: batches for training, pictures and captions for people.
+
+B batch, N images, S pixels a side; x (B, C, H, W): normalised latents, or pixels in [-1, 1]
+L tokens of the longest caption of a batch, Dc width of a caption state
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shoestring_trainer.config import DataConfig
+from shoestring_trainer.manifest import load_manifest, read_manifest
+from shoestring_trainer.model import Captions
+from shoestring_trainer.text import open_text_encoder
+
+
+class DataSet:
+    """One encoded set. Open it with `DataSet.open`."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]):
+        self.path = path
+        self.manifest = manifest
+        self.items: list[dict[str, Any]] = _read_json(path / "items.json")
+        self.captions: list[str] = _read_json(path / "captions.json")
+        self._images = _map(path / "images.npy")  # (N, S, S, 3) uint8
+        self._latents = _map(path / "latents.npy") if manifest["space"] == "latents" else None  # (N, C, H, W) float16
+        self._text = _map(path / "text.npy")  # (all tokens, Dc) float16
+        self._offsets = np.load(path / "text_offsets.npy")  # (captions + 1,) int64
+        self._caption_of = np.array([item["caption"] for item in self.items], dtype=np.int64)  # (N,)
+        self.train, self.val, self.holdout = (self._split(name) for name in ("train", "val", "holdout"))
+        n = len(self.items)
+        if len(self._images) != n or (self._latents is not None and len(self._latents) != n):
+            raise ValueError(f"{path}: items.json has {n} images, the arrays do not: delete the folder, build it again")
+
+    @classmethod
+    def open(cls, path: Path | str, verify: bool = False) -> DataSet:
+        """Map the set in folder `path`; `verify` also recomputes its digest.
+
+        Raises FileNotFoundError (no such set) and ValueError (damaged, or another version).
+        """
+        path = Path(path)
+        manifest = load_manifest(path)
+        try:
+            data = cls(path, manifest)
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): delete the folder and build it again") from error
+        if verify:
+            data.verify()
+        return data
+
+    def data_config(self) -> DataConfig:
+        """The facts that a training job is configured with."""
+        return read_manifest(self.path)
+
+    def verify(self) -> None:
+        """Recompute the digest. Raises ValueError when pixels, captions or encoders are not what they were."""
+        from shoestring_trainer.prepare.encoded_set import EncodedSet, Item
+
+        recorded = self.manifest["autoencoder"]
+        found = EncodedSet(
+            name=self.manifest["name"],
+            images=self._images,
+            items=[Item(**item) for item in self.items],
+            captions=self.captions,
+            text_states=[],
+            text=self.manifest["text"],
+            autoencoder=self.path / recorded["path"] if recorded else None,
+        ).digest()
+        if found != self.manifest["digest"]:
+            raise ValueError(
+                f"{self.path} has digest {found}, its manifest says {self.manifest['digest']}: "
+                f"a file was changed; delete the folder and build it again"
+            )
+
+    # ── training ────────────────────────────────────────────────────────────────────────────────
+
+    def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> tuple[torch.Tensor, Captions]:
+        """The images at `indices`, in that order, and their captions padded to the longest of them."""
+        rows = np.asarray(indices, dtype=np.int64)
+        if self._latents is not None:
+            x = torch.from_numpy(self._latents[rows].astype(np.float32))  # (B, C, H, W)
+        else:
+            pixels = self._images[rows].transpose(0, 3, 1, 2).astype(np.float32)
+            x = torch.from_numpy(pixels / 127.5 - 1)  # (B, 3, S, S)
+        return x, pad_captions([self._states(i) for i in self._caption_of[rows]])
+
+    def prompt_states(self, prompts: Sequence[str]) -> Captions:
+        """The caption states of `prompts`: looked up, or computed for sentences that are no caption of the set.
+
+        Raises ValueError when the text encoder is needed and not installed, or is not the set's own.
+        """
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._caption_ids]
+        computed = dict(zip(new, self._text_encoder.encode(new), strict=True)) if new else {}
+        return pad_captions([computed[p] if p in computed else self._states(self._caption_ids[p]) for p in prompts])
+
+    # ── pictures and words for people ───────────────────────────────────────────────────────────
+
+    def caption(self, index: int) -> str:
+        """The caption of image `index`."""
+        return self.captions[self._caption_of[index]]
+
+    def images_u8(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> np.ndarray:
+        """The real pictures at `indices`: (B, S, S, 3) uint8."""
+        return self._images[np.asarray(indices, dtype=np.int64)]
+
+    def decode(self, x: torch.Tensor) -> np.ndarray:
+        """Samples to pictures: (B, C, H, W) → (B, S, S, 3) uint8. The autoencoder is loaded at the first call."""
+        if self._latents is not None:
+            return self._autoencoder.decode(x)
+        return ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def _caption_ids(self) -> dict[str, int]:
+        return {caption: index for index, caption in enumerate(self.captions)}
+
+    @cached_property
+    def _text_encoder(self) -> Any:
+        return open_text_encoder(self.manifest["text"])
+
+    @cached_property
+    def _autoencoder(self) -> Any:
+        from shoestring_trainer.autoencoder import Autoencoder  # diffusers takes seconds to import
+
+        return Autoencoder.load(self.path / self.manifest["autoencoder"]["path"])
+
+    def _states(self, caption: int) -> np.ndarray:
+        return self._text[self._offsets[caption] : self._offsets[caption + 1]]  # (L, Dc) float16
+
+    def _split(self, name: str) -> np.ndarray:
+        return np.array([i for i, item in enumerate(self.items) if item["split"] == name], dtype=np.int64)
+
+
+def pad_captions(states: Sequence[np.ndarray]) -> Captions:
+    """Stack captions of different lengths, zeros behind the shorter ones: (B, L, Dc) float32 and (B, L) True = real."""
+    longest = max(len(one) for one in states)
+    padded = torch.zeros(len(states), longest, states[0].shape[1])  # (B, L, Dc)
+    mask = torch.zeros(len(states), longest, dtype=torch.bool)  # (B, L)
+    for row, one in enumerate(states):
+        padded[row, : len(one)] = torch.from_numpy(one.astype(np.float32))
+        mask[row, : len(one)] = True
+    return Captions(padded, mask)
+
+
+def _map(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r")
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
