@@ -1,0 +1,148 @@
+"""The parts of a DiT block. An attention block does not know what a mask is: it receives a shorter sequence.
+
+Shapes: B images, N tokens (T or K), L caption tokens, D wide, h inside self-attention, F inside the FFN.
+`real` (B, 1, 1, L) bool says which caption tokens are no padding; None: all.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shoestring_trainer.experts import ExpertChoice
+from shoestring_trainer.widths import BlockWidths
+
+EPS = 1e-6
+
+
+def norm(dim: int) -> nn.LayerNorm:
+    """LayerNorm with a weight and no bias."""
+    return nn.LayerNorm(dim, eps=EPS, bias=False)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x·(1 + scale) + shift."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, head_dim: int, real: Tensor | None) -> Tensor:
+    """Multi-head attention of q (B, N, h) on k, v (B, M, h) → (B, N, h); q and k are normed over all heads at once."""
+    width = q.shape[-1:]
+    heads = (width[0] // head_dim, head_dim)
+    q = F.layer_norm(q, width, eps=EPS).unflatten(-1, heads).transpose(1, 2)  # (B, heads, N, head_dim)
+    k = F.layer_norm(k, width, eps=EPS).unflatten(-1, heads).transpose(1, 2)
+    v = v.unflatten(-1, heads).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=real).transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention, `width` wide inside; no bias."""
+
+    def __init__(self, dim: int, width: int, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.qkv = nn.Linear(dim, 3 * width, bias=False)
+        self.out = nn.Linear(width, dim, bias=False)
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """x (B, N, D) → (B, N, D)."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # (B, N, h) each
+        return self.out(attend(q, k, v, self.head_dim, real))
+
+
+class CrossAttention(nn.Module):
+    """Tokens ask the caption; always full width, no bias."""
+
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, y: Tensor, real: Tensor | None) -> Tensor:
+        """x (B, N, D), y (B, L, D) → (B, N, D)."""
+        k, v = self.kv(y).chunk(2, dim=-1)  # (B, L, D) each
+        return self.out(attend(self.q(x), k, v, self.head_dim, real))
+
+
+class SwiGlu(nn.Module):
+    """w3(silu(w1 x)·w2 x) (arXiv 2002.05202)."""
+
+    def __init__(self, dim: int, ffn: int) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(dim, ffn, bias=False)
+        self.w2 = nn.Linear(dim, ffn, bias=False)
+        self.w3 = nn.Linear(ffn, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, N, D) → (B, N, D)."""
+        return self.w3(F.silu(self.w1(x)) * self.w2(x))
+
+
+class Mlp(nn.Module):
+    """Linear → GELU(tanh) → LayerNorm → Linear, for captions."""
+
+    def __init__(self, dim_in: int, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim_in, dim)
+        self.norm = norm(dim)
+        self.fc2 = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, D_in) → (…, D)."""
+        return self.fc2(self.norm(F.gelu(self.fc1(x), approximate="tanh")))
+
+
+class CaptionBlock(nn.Module):
+    """Pre-norm self-attention and SwiGLU over the caption; both outputs start at zero."""
+
+    def __init__(self, dim: int, head_dim: int, ffn: int) -> None:
+        super().__init__()
+        self.norm_self = norm(dim)
+        self.self_attention = SelfAttention(dim, dim, head_dim)
+        self.norm_ffn = norm(dim)
+        self.ffn = SwiGlu(dim, ffn)
+
+    def forward(self, y: Tensor, real: Tensor | None) -> Tensor:
+        """y (B, L, D) → (B, L, D)."""
+        y = y + self.self_attention(self.norm_self(y), real)
+        return y + self.ffn(self.norm_ffn(y))
+
+
+class DiTBlock(nn.Module):
+    """Self-attention, cross-attention, FFN; the first and the last are modulated and gated by the condition (adaLN)."""
+
+    def __init__(self, widths: BlockWidths, head_dim: int, condition_dim: int) -> None:
+        super().__init__()
+        dim = widths.dim
+        self.norm_self = norm(dim)
+        self.self_attention = SelfAttention(dim, widths.attention, head_dim)
+        self.norm_cross = norm(dim)
+        self.cross_attention = CrossAttention(dim, head_dim)
+        self.norm_ffn = norm(dim)
+        self.ffn = ExpertChoice(dim, widths.ffn, widths.experts) if widths.experts else SwiGlu(dim, widths.ffn)
+        self.modulation = nn.Linear(condition_dim, 6 * dim)
+
+    def forward(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None) -> Tensor:
+        """x (B, N, D), condition (B, 1, D_c) after its GELU, y (B, L, D) → (B, N, D)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, dim=-1)  # (B, 1, D) each
+        x = torch.addcmul(x, gate1, self.self_attention(modulate(self.norm_self(x), shift1, scale1)))
+        x = x + self.cross_attention(self.norm_cross(x), y, real)
+        return torch.addcmul(x, gate2, self.ffn(modulate(self.norm_ffn(x), shift2, scale2)))
+
+
+class Head(nn.Module):
+    """From tokens to the values of their patches; starts at zero."""
+
+    def __init__(self, dim: int, values: int) -> None:
+        super().__init__()
+        self.norm = norm(dim)
+        self.modulation = nn.Linear(dim, 2 * dim)
+        self.linear = nn.Linear(dim, values)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, N, D) → (B, N, P)."""
+        shift, scale = self.modulation(condition).chunk(2, dim=-1)
+        return self.linear(modulate(self.norm(x), shift, scale))

@@ -1,0 +1,168 @@
+"""What a model costs, in closed form: FLOPs, parameters, memory. No torch.
+
+A multiply-add is 2 FLOPs; only matrix products are counted, as torch's counter does (a test holds them equal), with
+expert tokens gathered, not dispatched by one-hot products. The backward pass is twice the forward (nanochat counts
+alike). Captions enter at their mean true length, so quadratic caption terms are slightly under-counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from shoestring_trainer.config import Compute, Mask, ModelConfig, RandomMask
+from shoestring_trainer.widths import (
+    BlockWidths,
+    backbone_widths,
+    caption_ffn,
+    mixer_widths,
+    projects,
+    tokens_per_expert,
+)
+
+Shape = tuple[int, int, int]
+TIME_FEATURES = 512  # model.TIME_FEATURES, which a test compares
+BYTES_FP32, BYTES_BF16 = 4, 2
+
+
+def tokens(model: ModelConfig, shape: Shape) -> int:
+    """T: tokens of a (C, H, W) sample before masking."""
+    _, height, width = shape
+    return (height // model.patch) * (width // model.patch)
+
+
+def forward_flops(
+    model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, caption_dim: int
+) -> dict[str, float]:
+    """Count one image's forward pass by component.
+
+    Components: patch_embed, conditioning (time, pooled caption, adaLN of the backbone), captions, mixer (with its
+    projections), attention, cross_attention, ffn, experts (these four: backbone), head.
+    """
+    n_tokens, n_kept, n_mixed = _token_counts(model, shape, mask)
+    dim, mixer_dim, length = model.dim, model.mixer_dim, caption_tokens
+    values = shape[0] * model.patch**2
+    backbone = _sum_parts(_block_flops(model, w, n_kept, length) for w in backbone_widths(model))
+    mixer = sum(sum(_block_flops(model, w, n_mixed, length).values()) for w in mixer_widths(model))
+    if projects(model):
+        mixer += 2 * dim * mixer_dim * (n_mixed + n_kept + length)
+    naive = isinstance(mask, RandomMask) and mask.place == "naive"
+    return {
+        "patch_embed": 2 * (n_kept if naive else n_tokens) * values * dim,
+        "conditioning": backbone.pop("modulation") + 2 * (TIME_FEATURES + 3 * dim) * dim,
+        "captions": 2 * length * dim * (caption_dim + dim + 4 * dim + 2 * length + 3 * caption_ffn(model)),
+        "mixer": mixer,
+        **backbone,
+        "head": 2 * dim * (2 * dim + n_kept * values),
+    }
+
+
+def train_flops_per_image(
+    model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, caption_dim: int
+) -> float:
+    """Three times the forward pass: forward and backward."""
+    return 3 * sum(forward_flops(model, shape, caption_tokens, mask, caption_dim).values())
+
+
+def parameters(model: ModelConfig, channels: int, caption_dim: int) -> int:
+    """Count the trained weights of `DiT(model, (channels, H, W), caption_dim)`."""
+    dim, mixer_dim = model.dim, model.mixer_dim
+    values = channels * model.patch**2
+    count = (values + 1) * dim  # patch embedding
+    count += (TIME_FEATURES + 1) * dim + (dim + 1) * dim  # time
+    count += _mlp_parameters(caption_dim, dim) + _mlp_parameters(dim, dim)  # caption, pooled caption
+    count += 2 * dim + 4 * dim**2 + 3 * dim * caption_ffn(model)  # caption block
+    if projects(model):
+        count += 3 * dim * mixer_dim + 2 * dim + mixer_dim
+    count += sum(_block_parameters(model, widths) for widths in mixer_widths(model) + backbone_widths(model))
+    return count + dim + (dim + 1) * 2 * dim + (dim + 1) * values  # head
+
+
+def memory_bytes(
+    model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, batch: int, caption_dim: int
+) -> dict[str, int]:
+    """Estimate the memory of training in fp32 on one process, by part; activations are an estimate (±30 %).
+
+    Activations count each tensor that the backward pass needs, for fused attention (no T² matrix is stored).
+    """
+    weights = BYTES_FP32 * parameters(model, shape[0], caption_dim)
+    n_tokens, n_kept, n_mixed = _token_counts(model, shape, mask)
+    floats = sum(_block_activations(w, n_mixed, caption_tokens) for w in mixer_widths(model))
+    floats += sum(_block_activations(w, n_kept, caption_tokens) for w in backbone_widths(model))
+    floats += caption_tokens * (caption_dim + 14 * model.dim + 4 * caption_ffn(model))
+    floats += 2 * model.dim * (n_tokens + 2 * n_kept)  # embedding, the mixer's way out, head
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": 2 * weights,  # AdamW: two moments
+        "ema": weights,
+        "activations": int(BYTES_FP32 * batch * floats),
+    }
+
+
+def calibration_key(model: ModelConfig, shape: Shape, batch: int, mask: Mask, compute: Compute) -> str:
+    """Name what decides the seconds of a step: 16 hex digits, equal for equal work."""
+    facts = {
+        "model": model.model_dump(mode="json"),
+        "shape": list(shape),
+        "batch": batch,
+        "mask": mask.model_dump(mode="json"),
+        "compute": compute.model_dump(mode="json"),
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _token_counts(model: ModelConfig, shape: Shape, mask: Mask) -> tuple[int, int, int]:
+    """(T, kept K, tokens in the mixer)."""
+    n_tokens = tokens(model, shape)
+    n_kept = mask.tokens_kept(n_tokens)
+    naive = isinstance(mask, RandomMask) and mask.place == "naive"
+    return n_tokens, n_kept, n_kept if naive else n_tokens
+
+
+def _block_flops(model: ModelConfig, widths: BlockWidths, n: int, length: float) -> dict[str, float]:
+    """One DiT block over n tokens and `length` caption tokens."""
+    dim, inner, ffn, experts = widths
+    parts: dict[str, float] = {
+        "modulation": 2 * model.dim * 6 * dim,
+        "attention": 2 * n * 4 * dim * inner + 4 * n * n * inner,
+        "cross_attention": 2 * dim * dim * (2 * n + 2 * length) + 4 * n * length * dim,
+        "ffn": 0.0,
+        "experts": 0.0,
+    }
+    if experts is None:
+        parts["ffn"] = 2 * n * 3 * dim * ffn
+    else:
+        picked = experts.count * tokens_per_expert(experts, n)
+        parts["experts"] = 2 * n * dim * experts.count + 2 * picked * 2 * dim * ffn
+    return parts
+
+
+def _sum_parts(blocks: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for parts in blocks:
+        for name, count in parts.items():
+            total[name] = total.get(name, 0.0) + count
+    return total
+
+
+def _mlp_parameters(dim_in: int, dim: int) -> int:
+    return (dim_in + 1) * dim + dim + (dim + 1) * dim
+
+
+def _block_parameters(model: ModelConfig, widths: BlockWidths) -> int:
+    dim, inner, ffn, experts = widths
+    count = 3 * dim + (model.dim + 1) * 6 * dim + 4 * dim * inner + 4 * dim * dim
+    return count + (3 * dim * ffn if experts is None else experts.count * (dim + 2 * dim * ffn))
+
+
+def _block_activations(widths: BlockWidths, n: int, length: float) -> float:
+    """Floats that one block keeps for the backward pass: inputs of norms, of products and of non-linearities."""
+    dim, inner, ffn, experts = widths
+    floats = n * (11 * dim + 6 * inner) + 3 * length * dim
+    if experts is None:
+        return floats + n * 4 * ffn
+    picked = experts.count * tokens_per_expert(experts, n)
+    return floats + picked * (2 * dim + 2 * ffn) + n * experts.count * 2

@@ -1,0 +1,118 @@
+"""MicroDiT (arXiv 2407.15811 §3): a diffusion transformer whose patch-mixer sees every token before most are dropped.
+
+Shapes: B images, C×H×W samples, T tokens, K kept, L caption tokens, D wide, P = p·p·C values per patch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shoestring_trainer import initialise
+from shoestring_trainer.blocks import CaptionBlock, DiTBlock, Head, Mlp, norm
+from shoestring_trainer.config import ModelConfig
+from shoestring_trainer.masking import Keep, gather
+from shoestring_trainer.widths import backbone_widths, caption_ffn, mixer_widths, projects
+
+TIME_FEATURES = 512
+
+
+class Captions(NamedTuple):
+    """Text states (B, L, D_c) float32 and which of them are real tokens, (B, L) bool; None: all."""
+
+    states: Tensor
+    mask: Tensor | None = None
+
+
+class DiT(nn.Module):
+    """The network F(c_in·x; c_noise, captions): no loss and no preconditioning in it. Call `init_weights` once."""
+
+    def __init__(self, model: ModelConfig, shape: tuple[int, int, int], caption_dim: int) -> None:
+        super().__init__()
+        channels, height, width = shape
+        assert height % model.patch == 0 and width % model.patch == 0, (shape, model.patch)
+        dim, head_dim = model.dim, model.head_dim
+        self.patch = model.patch
+        values = model.patch**2 * channels
+        self.patch_embed = nn.Linear(values, dim)
+        positions = sin_cos_positions(dim, height // model.patch, width // model.patch, model.pos_scale)
+        self.register_buffer("positions", positions, persistent=False)
+        self.time_mlp = nn.Sequential(nn.Linear(TIME_FEATURES, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
+        self.caption_mlp = Mlp(caption_dim, dim)
+        self.caption_block = CaptionBlock(dim, head_dim, caption_ffn(model))
+        self.pooled_mlp = Mlp(dim, dim)
+        self.into_mixer = _projection(dim, model.mixer_dim, projects(model))
+        self.captions_into_mixer = _projection(dim, model.mixer_dim, projects(model))
+        self.mixer = nn.ModuleList(DiTBlock(widths, head_dim, dim) for widths in mixer_widths(model))
+        self.out_of_mixer = _projection(model.mixer_dim, dim, projects(model))
+        self.blocks = nn.ModuleList(DiTBlock(widths, head_dim, dim) for widths in backbone_widths(model))
+        self.head = Head(dim, values)
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw every weight anew from `generator` (recipe: 'Initialisation'); the output starts at zero."""
+        initialise.init_weights(self, generator)
+
+    def forward(self, x: Tensor, c_noise: Tensor, captions: Captions, keep: Keep | None = None) -> Tensor:
+        """x (B, C, H, W), c_noise (B,), captions → (B, K, P): the kept patches, in the order of `keep.ids`."""
+        x = patchify(x, self.patch)  # (B, T, P)
+        positions = self.positions.expand(len(x), -1, -1)  # (B, T, D)
+        if keep is not None and keep.place == "naive":
+            x, positions = gather(x, keep.ids), gather(positions, keep.ids)  # before any token saw another
+        x = self.patch_embed(x) + positions  # (B, T or K, D)
+        y, condition, real = self._conditions(c_noise, captions)
+        if len(self.mixer):
+            x, mixer_y = self.into_mixer(x), self.captions_into_mixer(y)
+            for block in self.mixer:
+                x = block(x, condition, mixer_y, real)
+        if keep is not None and keep.place == "deferred":
+            x = gather(x, keep.ids)  # (B, K, D_mixer)
+        x = self.out_of_mixer(x)
+        for block in self.blocks:
+            x = block(x, condition, y, real)
+        return self.head(x, condition)  # (B, K, P)
+
+    def _conditions(self, c_noise: Tensor, captions: Captions) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(caption tokens (B, L, D), adaLN input (B, 1, D) after the GELU all blocks share, real (B, 1, 1, L))."""
+        states, mask = captions
+        real = None if mask is None else mask[:, None, None, :]
+        y = self.caption_block(self.caption_mlp(states), real)
+        if mask is None:
+            pooled = y.mean(dim=1)  # (B, D)
+        else:
+            share = mask / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, L)
+            pooled = (y * share.to(y.dtype).unsqueeze(-1)).sum(dim=1)  # (B, D), padding left out
+        condition = self.time_mlp(time_features(c_noise)) + self.pooled_mlp(pooled)  # (B, D)
+        return y, F.gelu(condition, approximate="tanh").unsqueeze(1), real
+
+
+def patchify(x: Tensor, patch: int) -> Tensor:
+    """Cut x (B, C, H, W) into (B, T, p·p·C): patches row by row, inside one rows, columns, channels."""
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, channels, height // patch, patch, width // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
+
+
+def time_features(c_noise: Tensor) -> Tensor:
+    """Cosines and sines of c_noise (B,), periods up to 10000 → (B, 512)."""
+    half = TIME_FEATURES // 2
+    frequencies = torch.exp(torch.arange(half, device=c_noise.device) * (-math.log(10000) / half))
+    angles = c_noise.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def sin_cos_positions(dim: int, rows: int, columns: int, scale: float) -> Tensor:
+    """Fixed 2-D table (T, D), T = rows·columns: half of the width for the column, half for the row, over `scale`."""
+    quarter = -(-dim // 4)
+    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    down, right = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")  # (rows, columns)
+    angles = [axis.flatten().double()[:, None] / scale * omega for axis in (right, down)]  # (T, D/4) each
+    table = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=-1)
+    return table[:, :dim].float()
+
+
+def _projection(dim_in: int, dim_out: int, needed: bool) -> nn.Module:
+    return nn.Sequential(norm(dim_in), nn.Linear(dim_in, dim_out, bias=False)) if needed else nn.Identity()
