@@ -108,7 +108,9 @@ class EncodedSet:
         write_atomic(partial / "items.json", _json([asdict(item) for item in self.items]))
         write_atomic(partial / "captions.json", _json(list(self.captions)))
         if self.autoencoder is not None:
-            shutil.copytree(self.autoencoder, partial / "autoencoder")
+            for path in model_files(self.autoencoder):
+                (partial / "autoencoder").mkdir(exist_ok=True)
+                shutil.copyfile(path, partial / "autoencoder" / path.name)
         write_atomic(partial / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
         if out.exists():
             shutil.rmtree(out)  # a trainer that has it mapped keeps its own pages
@@ -119,12 +121,16 @@ class EncodedSet:
         return None if self.autoencoder is None else folder_sha256(self.autoencoder)
 
 
+def model_files(folder: Path) -> list[Path]:
+    """What makes the model in `folder`: its config and its weights."""
+    return sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name == "config.json")
+
+
 def folder_sha256(folder: Path) -> str:
-    """One sha256 over the model files in `folder` (safetensors and config)."""
+    """One sha256 over the model files in `folder`."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*")):
-        if path.suffix == ".safetensors" or path.name == "config.json":
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    for path in model_files(folder):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
