@@ -1,0 +1,180 @@
+"""One attempt at a run: the loop, and what it reports on the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import torch
+
+from shoestring_trainer import checkpoint, grids
+from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.flops import train_flops_per_image
+from shoestring_trainer.journal import Journal
+from shoestring_trainer.resume import Window, begin, state_of
+from shoestring_trainer.run_dir import Outcome, RunDir
+from shoestring_trainer.schedule import checkpoints_at, evaluates_at, lr_at, reports_at, samples_at
+from shoestring_trainer.step import build
+from shoestring_trainer.supervise import Stop
+from shoestring_trainer.val_loss import ValLoss
+
+
+class Attempt:
+    """One execution of a run, from its newest checkpoint on. Building it takes the device and reads everything."""
+
+    def __init__(self, run_dir: RunDir, token: int, config: TrainConfig, stop: Stop, started_at: float) -> None:
+        self.run_dir, self.token, self.config, self.stop = run_dir, token, config, stop
+        self.training = build(config)
+        self.is_main = self.training.accelerator.is_main_process
+        self.progress, self._journal = begin(run_dir, token, self.training)
+        self._clock_began = time.monotonic() - (time.time() - started_at) - self.progress.seconds
+        self._saved_step = self.progress.step
+        self._busy_s, self._busy_images = 0.0, 0  # of updates alone, since the last train point
+        self._process = psutil.Process()
+        self._val: ValLoss | None = None
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return self.progress.step
+
+    @property
+    def journal(self) -> Journal:
+        assert self._journal is not None, "only the first rank writes"
+        return self._journal
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds trained so far, in every attempt that counts, start-up included."""
+        return time.monotonic() - self._clock_began
+
+    def run(self) -> tuple[Outcome, str, str]:
+        """Train to the last step. Return (outcome, failure class, detail)."""
+        if self.step == 0 and self.is_main:
+            self._point(self._val_loss().untrained(self.config.objective.sigma_data))
+        while self.step < self.config.n_steps:
+            if reason := self._reason_to_stop():
+                if self.step > self._saved_step:
+                    self._save()
+                return "stopped", reason, f"checkpoint at step {self._saved_step}"
+            self._update()
+            if self.is_main:
+                self._report()
+            if checkpoints_at(self.config, self.step):
+                self._save()
+        if self.is_main:
+            self._point({})  # the last word on cost/*, after the last checkpoint
+            self.journal.sync()
+        return "succeeded", "", ""
+
+    def _update(self) -> None:
+        began = time.perf_counter()
+        update = self.training.update(self.step)
+        self._busy_s += time.perf_counter() - began
+        self._busy_images += self.config.batch_size
+        self.progress = replace(self.progress, step=self.step + 1, window=self.progress.window.add(update))
+
+    def _report(self) -> None:
+        """Write what this step owes: a train point, a validation, a grid. Before the checkpoint, which seals it."""
+        if reports_at(self.config, self.step):
+            self._train_point()
+        if evaluates_at(self.config, self.step):
+            values = self._val_loss()(self.training.evaluator().denoise)
+            self._point(values)
+            self._say(f"step {self.step}: val/loss {values['val/loss']:.4f}")
+        if samples_at(self.config, self.step):
+            self._draw()
+
+    def _train_point(self) -> None:
+        window, config = self.progress.window, self.config
+        images_per_s = self._busy_images / self._busy_s
+        metrics = {
+            "train/loss": window.loss / window.n,
+            "train/grad_norm": window.grad_norm / window.n,
+            "train/lr": lr_at(config, self.step - 1),
+            "perf/images_per_s": images_per_s,
+            "perf/tflops": images_per_s * self._flops_per_image(config.stage_at(self.step - 1)[0]) / 1e12,
+            "system/rss_mb": self._process.memory_info().rss / 2**20,
+        }
+        self.progress = replace(self.progress, window=Window())
+        self._busy_s, self._busy_images = 0.0, 0
+        self._point(metrics)
+        self._say(
+            f"step {self.step}/{config.n_steps}  loss {metrics['train/loss']:.4f}  {images_per_s:.1f} images/s  "
+            f"${self._usd():.5f}",
+            passing=True,
+        )
+
+    def _point(self, metrics: dict[str, float]) -> None:
+        """Journal `metrics` with every possible x-axis beside them."""
+        x_axes = {
+            "progress/images": self.step * self.config.batch_size,
+            "progress/flops": self._flops_so_far(),
+            "progress/usd": self.config.planned_usd_at(self.step),
+            "cost/seconds": self.seconds,
+            "cost/usd": self._usd(),
+        }
+        self.journal.point(self.step, {**metrics, **x_axes})
+
+    def _draw(self) -> None:
+        samples = self.config.samples
+        assert samples is not None
+        pictures = grids.draw(self.training.evaluator(), self.training.data, samples, self.training.accelerator.device)
+        folder = self.run_dir.sample_step(self.step)
+        grids.write(folder, pictures, grids.meta(self.step, self.config.planned_usd_at(self.step), samples))
+        self.journal.event(self.step, "samples", path=str(folder.relative_to(self.run_dir.root)))
+
+    def _save(self) -> None:
+        """Publish a checkpoint; the journal up to it is durable first, and is part of it."""
+        if self.is_main:
+            self.journal.sync()
+            self.progress = replace(self.progress, seconds=self.seconds)
+            training = self.training
+            path = checkpoint.save(
+                self.run_dir,
+                self.step,
+                self.token,
+                (training.net, training.ema, training.optimizer),
+                state_of(self.progress, training, self.journal.offset),
+                self.config.checkpoints.keep_last,
+            )
+            self.journal.event(self.step, "checkpoint", path=str(path.relative_to(self.run_dir.root)))
+        self._saved_step = self.step
+
+    def _reason_to_stop(self) -> str:
+        """The reason to stop, agreed by all ranks."""
+        accelerator = self.training.accelerator
+        if accelerator.num_processes == 1:
+            return self.stop.reason
+        reasons = ["", "stopped_by_request", "parent_gone"]
+        mine = torch.tensor([reasons.index(self.stop.reason)], device=accelerator.device)
+        return reasons[int(accelerator.gather(mine).max())]
+
+    def _val_loss(self) -> ValLoss:
+        if self._val is None:
+            self._val = ValLoss(self.training.data, self.config.evaluate, self.training.accelerator.device)
+        return self._val
+
+    def _usd(self) -> float:
+        return self.seconds / 3600 * self.config.price.usd_per_hour
+
+    def _flops_per_image(self, stage_index: int) -> float:
+        data, mask = self.config.data, self.config.stages[stage_index].mask
+        return train_flops_per_image(self.config.model, data.shape, data.caption_tokens, mask, data.caption_dim)
+
+    def _flops_so_far(self) -> float:
+        flops, first = 0.0, 0
+        for index, stage in enumerate(self.config.stages):
+            steps = min(max(self.step - first, 0), stage.steps)
+            flops += steps * self.config.batch_size * self._flops_per_image(index)
+            first += stage.steps
+        return flops
+
+    def _say(self, line: str, passing: bool = False) -> None:
+        """Print a line; on a terminal a passing one is overwritten by the next."""
+        if sys.stdout.isatty():
+            print(f"\r\033[K{line}", end="" if passing else "\n", flush=True)
+        else:
+            print(line, flush=True)

@@ -1,0 +1,54 @@
+"""How an attempt can end badly: our exceptions, and the failure class of any other."""
+
+from __future__ import annotations
+
+import errno
+
+from shoestring_trainer.run_dir import EXIT_STOPPED, EXIT_TRY_AGAIN, Result
+
+
+class TrainFailure(Exception):
+    """A failure with a class the platform knows; its text is meant for the user."""
+
+    failure_class = "error"
+
+
+class BadConfig(TrainFailure):
+    failure_class = "bad_config"
+
+
+class BadData(TrainFailure):
+    failure_class = "bad_data"
+
+
+class BadCheckpoint(TrainFailure):
+    failure_class = "bad_checkpoint"
+
+
+class NotFinite(TrainFailure):
+    failure_class = "nan"
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """Give (failure class, detail in one line) of what ended an attempt."""
+    detail = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, TrainFailure):
+        return error.failure_class, detail
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk_full", f"no space left: {detail}"
+    if "No space left on device" in detail:  # safetensors wraps the errno away
+        return "disk_full", detail
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory", f"{detail}; lower batch_size or the model"
+    if isinstance(error, RuntimeError) and "allocate memory" in detail:  # torch's CPU allocator
+        return "out_of_memory", f"{detail}; lower batch_size or the model"
+    return "error", f"{type(error).__name__}: {detail}"
+
+
+def exit_code(result: Result) -> int:
+    """Give the process's exit code: advisory, `result.json` is the truth."""
+    if result.outcome == "succeeded":
+        return 0
+    if result.outcome == "stopped":
+        return EXIT_STOPPED
+    return EXIT_TRY_AGAIN if result.failure_class in ("out_of_memory", "disk_full") else 1

@@ -1,0 +1,78 @@
+"""Sample pictures: one per prompt, each from its own seeded noise, and all of them in a grid.
+
+N prompts; x (N, C, H, W)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from shoestring_trainer.config import Samples
+from shoestring_trainer.data import DataSet
+from shoestring_trainer.diffusion import Denoiser
+from shoestring_trainer.run_dir import write_atomic
+from shoestring_trainer.sampling import sample
+from shoestring_trainer.seeds import generator
+from shoestring_trainer.step import captions_to
+
+GRID_SCALE, GAP_PX = 4, 4
+
+
+@torch.inference_mode()
+def draw(denoiser: Denoiser, data: DataSet, samples: Samples, device: torch.device, first: int = 0) -> np.ndarray:
+    """Draw a picture for each prompt. (N, S, S, 3) uint8.
+
+    Picture i starts from noise number `first` + i of the seed, so it does not depend on the other prompts.
+    """
+    captions = captions_to(data.prompt_states(samples.prompts), device)
+    shape = tuple(data.manifest["shape"])
+    numbers = range(first, first + len(samples.prompts))
+    start = torch.stack([torch.randn(shape, generator=generator(samples.seed, i, "start")) for i in numbers])
+    x = sample(denoiser, captions, start.to(device), samples.n_steps, samples.guidance, samples.sampler)
+    return data.decode(x)
+
+
+def grid(pictures: np.ndarray, columns: int | None = None) -> Image.Image:
+    """Lay pictures (N, S, S, 3) row by row on white, each pixel 4×4."""
+    n, size = len(pictures), pictures.shape[1] * GRID_SCALE
+    columns = columns or math.ceil(math.sqrt(n))
+    pitch = size + GAP_PX
+    sheet = Image.new("RGB", (columns * pitch + GAP_PX, math.ceil(n / columns) * pitch + GAP_PX), "white")
+    for i, pixels in enumerate(pictures):
+        picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.NEAREST)
+        sheet.paste(picture, (GAP_PX + i % columns * pitch, GAP_PX + i // columns * pitch))
+    return sheet
+
+
+def write(folder: Path, pictures: np.ndarray, meta: dict[str, Any]) -> None:
+    """Write `000.png`, …, `grid.png` and, last, `meta.json` into `folder`, replacing what stood there."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(partial / f"{i:03d}.png")
+    grid(pictures).save(partial / "grid.png")
+    write_atomic(partial / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False).encode())
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def meta(step: int, usd: float, samples: Samples) -> dict[str, Any]:
+    """What `meta.json` says: where in the run, at which planned dollars, and how the pictures were drawn."""
+    return {
+        "step": step,
+        "usd": usd,
+        "prompts": list(samples.prompts),
+        "seed": samples.seed,
+        "sampler": samples.sampler,
+        "n_steps": samples.n_steps,
+        "guidance": samples.guidance,
+    }

@@ -1,0 +1,170 @@
+"""One optimiser update, and everything it needs: the same code trains a run and is timed by `measure`.
+
+B images of this process, T tokens, x (B, C, H, W)
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.data import DataSet
+from shoestring_trainer.diffusion import Denoiser, drop_captions, sample_sigma
+from shoestring_trainer.ema import Ema
+from shoestring_trainer.failures import BadConfig, BadData, NotFinite
+from shoestring_trainer.masking import Keep, sample_keep
+from shoestring_trainer.model import Captions, DiT
+from shoestring_trainer.optimizer import AdamW
+from shoestring_trainer.schedule import lr_at
+from shoestring_trainer.seeds import batch_positions, generator
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update reports: loss and gradient norm before clipping (of all processes), learning rate."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The random part of one update on this process, on its device."""
+
+    x: Tensor  # (B, C, H, W)
+    captions: Captions
+    sigma: Tensor  # (B,)
+    noise: Tensor  # (B, C, H, W)
+    keep: Keep | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network being trained, with its data, average and optimiser. Make it with `build`."""
+
+    config: TrainConfig
+    data: DataSet
+    accelerator: Accelerator
+    net: DiT  # bare; `denoiser` holds it wrapped for autocast, ranks and compilation
+    denoiser: Denoiser
+    ema: Ema
+    optimizer: AdamW
+
+    def update(self, step: int) -> Update:
+        """Do the update `step` → `step` + 1. Raises NotFinite before a bad gradient touches a weight."""
+        _, stage, _ = self.config.stage_at(step)
+        drawn = self.draw(step)
+        with self.autocast():
+            loss = self.denoiser.loss(drawn.x, drawn.sigma, drawn.noise, drawn.captions, drawn.keep)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), stage.grad_clip)
+        lr = lr_at(self.config, step)
+        loss_all = self.accelerator.reduce(loss.detach(), reduction="mean")
+        report = Update(float(loss_all), float(norm), lr)
+        self._check(report, step)
+        self.optimizer.step(lr)
+        self.optimizer.zero_grad()
+        self.ema.update(self.net, step)
+        return report
+
+    def draw(self, step: int) -> Drawn:
+        """Draw images, noise and mask of one update: functions of (seed, step, rank) and nothing else."""
+        config, rank = self.config, self.accelerator.process_index
+        _, stage, _ = config.stage_at(step)
+        positions = batch_positions(config.seed, step, config.batch_size, len(self.data.train))
+        n = config.batch_size // config.compute.processes
+        x, captions = self.data.batch(self.data.train[positions[rank * n : (rank + 1) * n].numpy()])
+
+        def gen(purpose: str) -> torch.Generator:
+            return generator(config.seed, step, purpose, rank)
+
+        captions = drop_captions(captions, config.caption_dropout, gen("captions"))
+        sigma = sample_sigma(stage.noise, n, gen("sigma"))
+        noise = torch.randn(x.shape, generator=gen("noise"))
+        keep = sample_keep(stage.mask, n, config.n_tokens, gen("mask"))
+        to = self.accelerator.device
+        keep = keep._replace(ids=keep.ids.to(to)) if keep else None
+        return Drawn(x.to(to), captions_to(captions, to), sigma.to(to), noise.to(to), keep)
+
+    def autocast(self) -> AbstractContextManager:
+        """Compute in `compute.precision`; weights stay fp32."""
+        return self.accelerator.autocast()
+
+    def evaluator(self) -> Denoiser:
+        """Give the denoiser with the averaged weights, for evaluation and samples."""
+        return Denoiser(self.ema.net, self.config.objective.sigma_data)
+
+    def _check(self, report: Update, step: int) -> None:
+        for what, value in (("loss", report.loss), ("gradient norm", report.grad_norm)):
+            if not math.isfinite(value):
+                index, stage, _ = self.config.stage_at(step)
+                raise NotFinite(
+                    f"{what} is {value} at step {step} (stages.{index}, lr {report.lr:.3g}); the checkpoint before it "
+                    f"is good. Lower stages.{index}.lr (now {stage.lr:g}) or lengthen warmup_steps"
+                )
+
+
+def captions_to(captions: Captions, device: torch.device) -> Captions:
+    """Move captions to `device`."""
+    return Captions(captions.states.to(device), None if captions.mask is None else captions.mask.to(device))
+
+
+def open_data(config: TrainConfig) -> DataSet:
+    """Open the set the config names. Raises BadData when it is missing, damaged or another one."""
+    try:
+        data = DataSet.open(Path(config.data.path))
+    except (OSError, ValueError) as error:
+        raise BadData(f"data set {config.data.path}: {error}") from error
+    found = data.manifest["digest"]
+    if found != config.data.digest:
+        raise BadData(
+            f"data set {config.data.path} has digest {found[:12]}, the config was made for {config.data.digest[:12]}; "
+            f"build that set again, or submit the experiment again to use the set that is there"
+        )
+    return data
+
+
+def fresh_net(config: TrainConfig) -> DiT:
+    """Build the network with the first weights of the run's seed, on the CPU."""
+    net = DiT(config.model, config.data.shape, config.data.caption_dim)
+    net.init_weights(generator(config.seed, 0, "weights"))
+    return net
+
+
+def build(config: TrainConfig) -> Training:
+    """Build a run at step 0 on the device that the config names. Raises BadConfig, BadData."""
+    accelerator = open_accelerator(config)
+    data = open_data(config)
+    net = fresh_net(config).to(accelerator.device)
+    ema = Ema(net, config.ema_decay)  # copied before the wrappers
+    optimizer = AdamW(net.named_parameters(), config.optimizer)
+    wrapped: nn.Module = accelerator.prepare_model(net)
+    if config.compute.compile:
+        wrapped = torch.compile(wrapped)
+    denoiser = Denoiser(wrapped, config.objective.sigma_data)
+    return Training(config, data, accelerator, net, denoiser, ema, optimizer)
+
+
+def open_accelerator(config: TrainConfig) -> Accelerator:
+    """Take the device, or say why not. Raises BadConfig."""
+    device = config.compute.device
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device]:
+        usable = ", ".join(name for name, there in available.items() if there)
+        raise BadConfig(f"compute.device {device} is not available here (usable: {usable})")
+    precision = "bf16" if config.compute.precision == "bf16" else "no"
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+    if accelerator.num_processes != config.compute.processes:
+        raise BadConfig(
+            f"compute.processes is {config.compute.processes}, but {accelerator.num_processes} were started; "
+            f"start them with torchrun --nproc-per-node {config.compute.processes}"
+        )
+    return accelerator

@@ -1,0 +1,77 @@
+"""`python -m shoestring_trainer.train RUN_DIR`: train the run that its `config.json` describes, or go on with it.
+
+One process (or rank) is one attempt. However it ends, `result.json` says how; the exit code is advisory:
+0 succeeded, 143 stopped on request after a checkpoint, 75 worth trying again, 1 failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.failures import BadConfig, classify, exit_code
+from shoestring_trainer.run_dir import Result, RunDir
+from shoestring_trainer.supervise import Stop, process_started_at
+
+
+def train(root: Path, token: int = 0, stop: Stop | None = None, started_at: float | None = None) -> Result:
+    """Train the run in folder `root` until its last step, a reason to stop, or a failure; never raises.
+
+    `started_at` (unix seconds) is when the paid clock began; now, unless told.
+    """
+    run_dir, stop = RunDir(root), stop or Stop()
+    started_at = time.time() if started_at is None else started_at
+    attempt = None
+    try:
+        config = read_config(run_dir)
+        from shoestring_trainer.attempt import Attempt  # torch: a bad config is told without it
+
+        attempt = Attempt(run_dir, token, config, stop, started_at)
+        outcome, failure_class, detail = attempt.run()
+    except Exception as error:
+        outcome = "failed"
+        failure_class, detail = classify(error)
+        if failure_class == "error":
+            traceback.print_exc()
+    result = Result(token, outcome, failure_class, detail, attempt.step if attempt else 0)
+    if attempt is None or attempt.is_main:
+        run_dir.write_result(result)
+    print(f"{outcome} at step {result.step}{f': {failure_class}: {detail}' if failure_class else ''}", flush=True)
+    return result
+
+
+def read_config(run_dir: RunDir) -> TrainConfig:
+    """Read `config.json`. Raises BadConfig with every fault in it."""
+    try:
+        return run_dir.read_config()
+    except FileNotFoundError as error:
+        raise BadConfig(f"{run_dir.config_path} does not exist; `shoestring submit` makes a run's folder") from error
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(part) for part in e['loc']) or 'config'}: {e['msg']}" for e in error.errors()]
+        raise BadConfig(f"{run_dir.config_path}: {'; '.join(faults)}") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one attempt; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m shoestring_trainer.train", description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder with config.json")
+    parser.add_argument("--token", type=int, default=0, help="the lease's fencing token; names the attempt")
+    parser.add_argument("--supervised", action="store_true", help="stop when the parent on stdin falls silent")
+    parser.add_argument("--lease-s", type=float, default=60.0, help="the longest silence, in seconds (default 60)")
+    args = parser.parse_args(argv)
+    stop = Stop()
+    stop.on_signals()
+    if args.supervised:
+        stop.on_orphaned()
+        stop.on_silence(sys.stdin.fileno(), args.lease_s)
+    return exit_code(train(args.run_dir, args.token, stop, process_started_at()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
