@@ -1,0 +1,171 @@
+"""`defaults`, `extends`, `matrix` and presets, applied to nodes: every value keeps the place where it was written."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from shoestring_trainer.presets import PRESETS
+
+from shoestring.errors import Fault
+from shoestring.faults import at, did_you_mean
+from shoestring.request import CADENCES, UNTIL
+from shoestring.yaml_source import Node, kind_of, shown
+
+MAX_RUNS = 1000
+MAX_EXTENDS = 16
+# Writing one of these takes back the others that were inherited.
+ONE_OF = (UNTIL, CADENCES, ("seed", "seeds"))
+# An experiment may write these; a stage without its own takes them.
+STAGE_DEFAULTS = ("lr", "warmup_steps", "cosine_to", "grad_clip", "noise")
+NOT_INHERITED = ("extends", "matrix")
+
+
+def overlay(under: Node | None, over: Node) -> Node:
+    """`over` on top of `under`: mappings merge, everything else replaces; another `kind` replaces too."""
+    if under is None or not isinstance(under.value, dict) or not isinstance(over.value, dict):
+        return over
+    kind = over.get("kind")
+    if kind is not None and kind.value != getattr(under.get("kind"), "value", None):
+        return over
+    taken_back = {name for group in ONE_OF if any(g in over.value for g in group) for name in group}
+    merged = {key: child for key, child in under.value.items() if key not in taken_back}
+    merged |= {key: overlay(merged.get(key), child) for key, child in over.value.items()}
+    return replace(over, value=merged)
+
+
+class Family:
+    """The experiments of one file, each merged with its parents and the defaults; faults are collected."""
+
+    def __init__(self, file: str, root: Node, faults: list[Fault]) -> None:
+        self.file, self.faults = file, faults
+        self.defaults = root.get("defaults")
+        self.experiments = root.get("experiments")
+
+    def members(self) -> Iterator[tuple[str, Node]]:
+        """(name, merged node) of every experiment and matrix point."""
+        assert self.experiments is not None
+        for name, node in self.experiments.value.items():
+            if node.value is None:  # `dense:` alone takes all from the defaults
+                node = replace(node, value={})
+            if not isinstance(node.value, dict):
+                what = f"an experiment is a mapping, not {kind_of(node.value)}"
+                self.faults.append(at(self.file, node, "wrong_type", what))
+                continue
+            merged = self._with_parents(name, node, ())
+            if merged is not None:
+                merged = overlay(self.defaults, merged)
+                yield from self._matrix(name, merged, node.get("matrix"))
+
+    def _with_parents(self, name: str, node: Node, below: tuple[str, ...]) -> Node | None:
+        own = replace(node, value={k: v for k, v in node.value.items() if k not in NOT_INHERITED})
+        parent = node.get("extends")
+        if parent is None or parent.value is None:
+            return own
+        assert self.experiments is not None
+        if parent.value in (*below, name):
+            chain = " → ".join((*below, name, parent.value))
+            return self._refuse(parent, "extends_cycle", f"experiments extend each other: {chain}", "break the circle")
+        if not isinstance(parent.value, str) or parent.value not in self.experiments.value:
+            hint = did_you_mean(str(parent.value), self.experiments.value)
+            return self._refuse(parent, "unknown_experiment", f"no experiment is called {shown(parent.value)}", hint)
+        if len(below) >= MAX_EXTENDS:
+            return self._refuse(parent, "too_deep", f"a chain of more than {MAX_EXTENDS} extends", "shorten it")
+        above = self.experiments.value[parent.value]
+        if not isinstance(above.value, dict):
+            return own
+        merged = self._with_parents(parent.value, above, (*below, name))
+        return merged and overlay(merged, own)
+
+    def _matrix(self, name: str, node: Node, matrix: Node | None) -> Iterator[tuple[str, Node]]:
+        if matrix is None:
+            yield name, node
+            return
+        axes = matrix.value if isinstance(matrix.value, dict) else {}
+        bad = [axis for axis in axes.values() if not isinstance(axis.value, list) or not axis.value]
+        if bad or not axes:
+            what = "a matrix maps dotted paths to lists of values"
+            self._refuse(bad[0] if bad else matrix, "bad_matrix", what, "model.experts.count: [1, 4]")
+            return
+        n_points = 1
+        for axis in axes.values():
+            n_points *= len(axis.value)
+        if n_points > MAX_RUNS:
+            what = f"{n_points} combinations; at most {MAX_RUNS}"
+            self._refuse(matrix, "too_many_runs", what, "use a sweep for a large search")
+            return
+        short = {path: path.rsplit(".", 1)[-1] for path in axes}
+        if len(set(short.values())) < len(axes):
+            short = {path: path for path in axes}
+        for values in itertools.product(*(axis.value for axis in axes.values())):
+            point = node
+            for path, value in zip(axes, values, strict=True):
+                point = self._put(point, path.split("."), value, axes[path])
+            suffix = ".".join(f"{short[p]}-{_slug(v)}" for p, v in zip(axes, values, strict=True))
+            yield f"{name}.{suffix}"[:64], point
+
+    def _put(self, node: Node, path: list[str], value: Node, axis: Node) -> Node:
+        """A copy of `node` with `value` at `path`; mappings are made where there is none."""
+        part, rest = path[0], path[1:]
+        if isinstance(node.value, list):
+            if not part.isdecimal() or int(part) >= len(node.value):
+                self._refuse(axis, "unknown_field", f"there is no entry {part} in {node.path}", "entries count from 0")
+                return node
+            items = list(node.value)
+            items[int(part)] = self._put(items[int(part)], rest, value, axis) if rest else value
+            return replace(node, value=items)
+        children = dict(node.value) if isinstance(node.value, dict) else {}
+        below = children.get(part) or replace(axis, value={})
+        children[part] = self._put(below, rest, value, axis) if rest else value
+        return replace(node, value=children)
+
+    def _refuse(self, node: Node, code: str, message: str, hint: str) -> None:
+        self.faults.append(at(self.file, node, code, message, hint))
+
+
+def with_preset(file: str, node: Node, faults: list[Fault]) -> Node:
+    """Replace `model.preset` by the preset's fields, under those that are written beside it."""
+    model = node.get("model")
+    preset = model.get("preset") if model else None
+    if model is None or preset is None:
+        return node
+    if not isinstance(preset.value, str) or preset.value not in PRESETS:
+        what = f"no preset is called {shown(preset.value)}"
+        faults.append(at(file, preset, "unknown_preset", what, did_you_mean(str(preset.value), PRESETS)))
+        fields = node_of(next(iter(PRESETS.values())).model_dump(), preset)
+    else:
+        fields = node_of(PRESETS[preset.value].model_dump(), preset)
+    written = replace(model, value={k: v for k, v in model.value.items() if k != "preset"})
+    return replace(node, value=node.value | {"model": overlay(fields, written)})
+
+
+def with_stage_defaults(node: Node) -> Node:
+    """Give every stage what the experiment says for all its stages."""
+    shared = {key: node.value[key] for key in STAGE_DEFAULTS if key in node.value}
+    rest = {key: child for key, child in node.value.items() if key not in STAGE_DEFAULTS}
+    stages = node.get("stages")
+    if stages is not None and isinstance(stages.value, list):
+        filled = [
+            overlay(replace(stage, value=shared), stage) if isinstance(stage.value, dict) else stage
+            for stage in stages.value
+        ]
+        rest["stages"] = replace(stages, value=filled)
+    return replace(node, value=rest)
+
+
+def node_of(value: object, place: Node) -> Node:
+    """Plain data as nodes that all stand at `place`."""
+    if isinstance(value, dict):
+        return replace(place, value={key: node_of(child, place) for key, child in value.items()})
+    if isinstance(value, list | tuple):
+        return replace(place, value=[node_of(child, place) for child in value])
+    return replace(place, value=value)
+
+
+def _slug(value: Node) -> str:
+    plain = value.plain()
+    if isinstance(plain, dict):
+        plain = plain.get("kind", "x")
+    return re.sub(r"[^a-z0-9._-]+", "-", str(plain).lower()).strip("-") or "x"

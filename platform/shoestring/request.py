@@ -1,0 +1,293 @@
+"""What was asked for: one fully defaulted request per experiment, matrix point and seed, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from shoestring_trainer.config import (
+    MAX_STEPS,
+    AdamW,
+    Checkpoints,
+    Compute,
+    DataConfig,
+    Edm,
+    Evaluate,
+    Frozen,
+    LogNormal,
+    Mask,
+    ModelConfig,
+    Price,
+    Samples,
+    Stage,
+    TrainConfig,
+)
+
+from shoestring.errors import UsageError
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Usd = Annotated[float, Field(gt=0, le=1e9)]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+UNTIL = ("usd", "steps", "images")
+CADENCES = ("every_usd", "every_steps", "every_share")
+# What changes how a run is shown or scheduled, not what it computes.
+PRESENTATION = {"name", "experiment", "tags", "notes", "priority", "max_usd"}
+
+
+def _exactly_one(values: Frozen, names: tuple[str, ...]) -> None:
+    given = [name for name in names if getattr(values, name) is not None]
+    if len(given) != 1:
+        have = " and ".join(given) or "none of them"
+        hint = f"write exactly one of {', '.join(names)}"
+        raise PydanticCustomError("not_exactly_one", f"{have} is given", {"hint": hint})
+
+
+class Until(Frozen):
+    """Where a run ends; dollars become whole steps when it is planned."""
+
+    usd: Usd | None = Field(None, description="planned dollars, overheads included")
+    steps: Steps | None = Field(None, description="optimiser updates")
+    images: int | None = Field(None, ge=1, le=10**15, description="training samples; rounded down to whole steps")
+
+    @model_validator(mode="after")
+    def _one(self) -> Until:
+        _exactly_one(self, UNTIL)
+        return self
+
+
+class Cadence(Frozen):
+    """How often: every so many planned dollars, steps, or this share of the run."""
+
+    every_usd: Usd | None = None
+    every_steps: Steps | None = None
+    every_share: float | None = Field(None, gt=0, le=1, description="1 = at the end only")
+
+    @model_validator(mode="after")
+    def _one(self) -> Cadence:
+        _exactly_one(self, CADENCES)
+        return self
+
+
+class EvaluateRequest(Cadence):
+    """`val/loss` on fixed noise, every token present."""
+
+    n_images: int = Field(128, ge=1, le=1_000_000)
+    sigmas: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field((0.2, 0.5, 1.0, 2.0, 5.0), min_length=1)
+
+
+class SamplesRequest(Cadence):
+    """A seeded grid of pictures, one per prompt."""
+
+    prompts: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
+        min_length=1, max_length=64, description="a list, or a text file under the project with one prompt a line"
+    )
+    sampler: Literal["heun", "dpmpp2m"] = "dpmpp2m"
+    n_steps: int = Field(10, ge=1, le=1000)
+    guidance: float = Field(3.0, ge=0, le=100)
+    seed: Seed = 0
+
+
+class CheckpointsRequest(Cadence):
+    """Published checkpoints; the last `keep_last` are kept."""
+
+    keep_last: int = Field(2, ge=1, le=100)
+
+
+class StageRequest(Frozen):
+    """Consecutive steps with one mask; `share` of what `until` counts: dollars, steps or images."""
+
+    share: float | None = Field(None, gt=0, le=1, description="all shares sum to 1; a single stage needs none")
+    mask: Mask
+    lr: float = Field(gt=0, le=10)
+    warmup_steps: int = Field(0, ge=0, le=MAX_STEPS)
+    cosine_to: float = Field(1.0, gt=0, le=1)
+    grad_clip: float = Field(0.25, gt=0, le=1e9)
+    noise: LogNormal = LogNormal()
+
+
+class Recipe(Frozen):
+    """What is computed, apart from data, hardware, code and seed."""
+
+    model: ModelConfig
+    until: Until
+    stages: tuple[StageRequest, ...] = Field(min_length=1, max_length=64)
+    batch_size: int = Field(16, ge=1, le=1_000_000)
+    objective: Edm = Edm(kind="edm")
+    optimizer: AdamW = AdamW(kind="adamw")
+    caption_dropout: float = Field(0.1, ge=0, lt=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    evaluate: EvaluateRequest = EvaluateRequest(every_share=0.1)
+    samples: SamplesRequest | None = None
+    checkpoints: CheckpointsRequest = CheckpointsRequest(every_share=0.25)
+    compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> Recipe:
+        shares = [stage.share for stage in self.stages]
+        if shares == [None]:
+            return self
+        if None in shares:
+            missing = f"stages.{shares.index(None)}"
+            raise PydanticCustomError("bad_shares", f"{missing} has no `share`", {"hint": "give every stage a share"})
+        total = sum(share for share in shares if share is not None)
+        if abs(total - 1) > 1e-6:
+            raise PydanticCustomError(
+                "bad_shares", f"stages: the shares sum to {total:g}, not 1", {"hint": "make them sum to 1"}
+            )
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        return tuple(1.0 if stage.share is None else stage.share for stage in self.stages)
+
+
+class Every(Frozen):
+    """Cadences in whole steps."""
+
+    evaluate: Steps = 1
+    samples: Steps = 1
+    checkpoints: Steps = 1
+
+
+class Request(Recipe):
+    """One run as it was asked for, before it is priced. Frozen and complete."""
+
+    name: str  # "deferred-75/s0"
+    experiment: Name
+    project: Name
+    data: DataConfig
+    seed: Seed
+    hardware: Name
+    code_digest: str
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    priority: int = 0
+    max_usd: Usd | None = None
+
+    @model_validator(mode="after")
+    def _makes_a_config(self) -> Request:
+        try:
+            self.to_config([1] * len(self.stages), [0.0] * len(self.stages), Every(), _NO_PRICE)
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise PydanticCustomError("does_not_fit", "{message}", {"message": message}) from None
+        return self
+
+    def to_config(self, steps: list[int], usd_per_step: list[float], every: Every, price: Price) -> TrainConfig:
+        """The training job with these steps, planned dollars and cadences frozen in."""
+        stages = [
+            Stage(steps=n, planned_usd_per_step=usd, **stage.model_dump(exclude={"share"}))
+            for stage, n, usd in zip(self.stages, steps, usd_per_step, strict=True)
+        ]
+        samples = self.samples and Samples(every_steps=every.samples, **_without_cadence(self.samples))
+        return TrainConfig(
+            name=self.name,
+            seed=self.seed,
+            data=self.data,
+            model=self.model,
+            objective=self.objective,
+            optimizer=self.optimizer,
+            batch_size=self.batch_size,
+            caption_dropout=self.caption_dropout,
+            ema_decay=self.ema_decay,
+            stages=tuple(stages),
+            evaluate=Evaluate(every_steps=every.evaluate, **_without_cadence(self.evaluate)),
+            samples=samples,
+            checkpoints=Checkpoints(every_steps=every.checkpoints, **_without_cadence(self.checkpoints)),
+            compute=self.compute,
+            price=price,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two requests the same: everything computed, with data by digest; no names, tags, priorities."""
+        facts = self.model_dump(mode="json", exclude=PRESENTATION | {"data"})
+        return {**facts, "data": self.data.model_dump(mode="json", exclude={"path", "name"})}
+
+    @property
+    def spec_hash(self) -> str:
+        """Sha256 of the identity's canonical JSON."""
+        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def with_param(self, path: str, value: Any) -> Request:
+        """The request with the value at a dotted path replaced, validated again. Raises UsageError.
+
+        A part on the way that is null becomes a mapping: `model.experts.count` works on a model without experts.
+        """
+        return self.with_params({path: value})
+
+    def with_params(self, params: dict[str, Any]) -> Request:
+        """`with_param` for several paths at once, validated together."""
+        values = self.model_dump()
+        for path, value in params.items():
+            _put(values, path, value)
+        try:
+            return Request.model_validate(values, strict=True)
+        except ValidationError as error:
+            from shoestring.faults import explain
+
+            problem = error.errors(include_url=False)[0]
+            code, message, hint = explain(problem)
+            where = ".".join(str(p) for p in problem["loc"])
+            what = f"{where}: {message}" if where else message
+            given = ", ".join(f"{path} = {value!r}" for path, value in params.items())
+            raise UsageError(f"{given}: {what}", hint, code=code) from None
+
+    def called(self, name: str, **changes: Any) -> Request:
+        """The same request under another run name; `experiment`, `tags`, `notes`, `priority` may change too."""
+        return self.model_copy(update={"name": name, **changes})
+
+
+_NO_PRICE = Price(hardware="none", usd_per_hour=0.0, source="a check of the fields")
+
+
+def _without_cadence(cadence: Cadence) -> dict[str, Any]:
+    return cadence.model_dump(exclude=set(CADENCES))
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set a dotted path in nested dicts and tuples, making dicts where there is None."""
+    *parents, last = path.split(".")
+    holder: Any = values
+    for position, part in enumerate(parents):
+        if isinstance(holder, dict) and part in holder:
+            if holder[part] is None:
+                holder[part] = {}
+            elif isinstance(holder[part], tuple):
+                holder[part] = list(holder[part])
+            child = holder[part]
+        elif isinstance(holder, list) and part.isdecimal() and int(part) < len(holder):
+            child = holder[int(part)]
+        else:
+            raise _no_such_path(path, ".".join(parents[: position + 1]), holder)
+        holder = child
+    if isinstance(holder, dict):
+        holder[last] = value
+    elif isinstance(holder, list) and last.isdecimal() and int(last) < len(holder):
+        holder[int(last)] = value
+    else:
+        raise _no_such_path(path, path, holder)
+    _tuples(values)
+
+
+def _tuples(values: Any) -> Any:
+    """Lists back to tuples, in place, for strict validation."""
+    if isinstance(values, dict):
+        for key, child in values.items():
+            values[key] = _tuples(child)
+        return values
+    return tuple(_tuples(child) for child in values) if isinstance(values, list | tuple) else values
+
+
+def _no_such_path(path: str, missing: str, holder: Any) -> UsageError:
+    from shoestring.faults import did_you_mean
+
+    last = missing.rsplit(".", 1)[-1]
+    known = holder if isinstance(holder, dict) else [str(i) for i in range(len(holder))] if holder else []
+    return UsageError(f"{path}: there is no `{missing}`", did_you_mean(last, known), code="unknown_param")

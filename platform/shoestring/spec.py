@@ -1,0 +1,177 @@
+"""Read experiments.yaml: every mistake at once, each where it was written. No database, no data set, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from shoestring.errors import Fault, SpecInvalid
+from shoestring.faults import at, did_you_mean, distinct, from_validation
+from shoestring.home import Home
+from shoestring.merge import MAX_RUNS, STAGE_DEFAULTS, Family, node_of, with_preset, with_stage_defaults
+from shoestring.spec_parts import SPEC_VERSION, ExperimentSpec, FileSpec, SweepSpec
+from shoestring.yaml_source import Document, Node, load, parse, shown
+
+MAX_PROMPTS_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A validated experiment or matrix point, and the merged node it came from."""
+
+    name: str
+    spec: ExperimentSpec
+    node: Node
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A whole valid file. `top` holds what stands beside the experiments: project, data, hardware, budget, sweeps."""
+
+    file: str
+    root: Node
+    top: FileSpec
+    experiments: tuple[Experiment, ...]
+
+    def experiment(self, name: str) -> Experiment | None:
+        return next((e for e in self.experiments if e.name == name), None)
+
+    @property
+    def max_usd(self) -> float | None:
+        return self.top.budget.max_usd if self.top.budget else None
+
+
+def read_spec(path: Path) -> Spec:
+    """Read and validate the file at `path`. Raises NotFound, SpecInvalid with every fault."""
+    root = Home.find(path.resolve().parent).root
+    return validate(load(path, shown_as=str(path)), root)
+
+
+def spec_from_text(text: str, project_root: Path, file: str = "experiments.yaml") -> Spec:
+    """Validate a spec given as text, as if it stood in `file` under `project_root`. Raises SpecInvalid."""
+    return validate(parse(text.encode("utf-8", "surrogatepass"), file), project_root)
+
+
+def validate(document: Document, project_root: Path) -> Spec:
+    """Turn a parsed document into a Spec. Raises SpecInvalid with every fault."""
+    file, root = document.file, document.root
+    faults: list[Fault] = []
+    version = root.get("version")
+    if version is not None and isinstance(version.value, int) and version.value > SPEC_VERSION:
+        what = f"version {version.value} is newer than this program, which reads version {SPEC_VERSION}"
+        raise SpecInvalid([at(file, version, "unsupported_version", what, "upgrade shoestring, or write version: 1")])
+    top = _checked(file, root, FileSpec, faults)
+    experiments = []
+    written = root.get("experiments")
+    if written is not None and isinstance(written.value, dict):
+        for name, node in Family(file, _with_mapping_defaults(root), faults).members():
+            node = with_stage_defaults(with_preset(file, _with_prompts(file, node, project_root, faults), faults))
+            spec = _checked(file, node, ExperimentSpec, faults, extra=STAGE_DEFAULTS)
+            if spec is not None:
+                experiments.append(Experiment(name, spec, node))
+        if not faults:
+            faults += _too_many(file, written, experiments)
+        faults += _sweep_faults(file, root, written.value, top)
+    if faults or top is None:
+        raise SpecInvalid(distinct(faults))
+    return Spec(file, root, top, tuple(experiments))
+
+
+def _checked(file: str, node: Node, model: type[BaseModel], faults: list[Fault], extra: tuple[str, ...] = ()) -> Any:
+    try:
+        return model.model_validate(node.plain(), strict=True)
+    except ValidationError as error:
+        faults += from_validation(file, node, error, model, extra)
+        return None
+
+
+def _with_mapping_defaults(root: Node) -> Node:
+    """Defaults that are no mapping were reported with the top of the file; go on without them."""
+    defaults = root.get("defaults")
+    if defaults is not None and not isinstance(defaults.value, dict):
+        return replace(root, value={k: v for k, v in root.value.items() if k != "defaults"})
+    return root
+
+
+def _too_many(file: str, written: Node, experiments: list[Experiment]) -> list[Fault]:
+    names: set[str] = set()
+    for experiment in experiments:
+        if experiment.name in names:
+            what = f"two experiments are called {experiment.name!r} once the matrix is applied"
+            return [at(file, experiment.node, "duplicate_name", what, "rename one, or shorten the name")]
+        names.add(experiment.name)
+    n_runs = sum(len(e.spec.all_seeds) for e in experiments)
+    if n_runs > MAX_RUNS:
+        return [at(file, written, "too_many_runs", f"{n_runs} runs; at most {MAX_RUNS}", "split the file")]
+    return []
+
+
+def _sweep_faults(file: str, root: Node, names: dict[str, Node], top: FileSpec | None) -> list[Fault]:
+    """What a sweep can get wrong beyond its own fields, without resolving anything."""
+    faults = []
+    sweeps = root.get("sweeps")
+    for sweep in sweeps.value.values() if sweeps and isinstance(sweeps.value, dict) else ():
+        base = sweep.get("base")
+        if base is None or not isinstance(base.value, str):
+            continue  # said with the sweep's own fields
+        if base.value not in names:
+            what = f"no experiment is called {shown(base.value)}"
+            faults.append(at(file, base, "unknown_experiment", what, did_you_mean(base.value, names)))
+        elif names[base.value].get("matrix") is not None:
+            what = f"{base.value} has a matrix, so it is not one configuration"
+            faults.append(at(file, base, "bad_search", what, "sweep an experiment without a matrix"))
+    for name, spec in (top.sweeps if top else {}).items():
+        faults += _clashes(file, root.nearest(("sweeps", name)), spec)
+    return faults
+
+
+def _clashes(file: str, node: Node, sweep: SweepSpec) -> list[Fault]:
+    faults = []
+    for path in sweep.search:
+        place = node.nearest(("search", path))
+        inside = [p for p in sweep.search if p.startswith(f"{path}.")]
+        if inside:
+            what = f"{path} and {inside[0]} are both searched"
+            faults.append(at(file, place, "bad_search", what, "keep the inner one", key=True))
+        if path.split(".")[0] == "seed" or (sweep.until is not None and path.split(".")[0] == "until"):
+            what = f"{path} is searched and fixed by the sweep"
+            faults.append(at(file, place, "bad_search", what, "search it or fix it", key=True))
+    return faults
+
+
+def _with_prompts(file: str, node: Node, project_root: Path, faults: list[Fault]) -> Node:
+    """Replace `samples.prompts: FILE` by the lines of that file."""
+    samples = node.get("samples")
+    prompts = samples.get("prompts") if samples else None
+    if samples is None or prompts is None or not isinstance(prompts.value, str):
+        return node
+    lines, problem, hint = _read_prompts(project_root.resolve(), prompts.value)
+    if problem:
+        faults.append(at(file, prompts, "bad_prompts_file", problem, hint))
+        lines = ["?"]
+    listed = replace(samples, value=samples.value | {"prompts": node_of(lines, prompts)})
+    return replace(node, value=node.value | {"samples": listed})
+
+
+def _read_prompts(root: Path, name: str) -> tuple[list[str], str, str]:
+    """(lines, what is wrong, hint): one prompt a line, empty lines and # comments left out."""
+    hint = "a text file under the project, one prompt a line; or a list of prompts here"
+    try:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            return [], f"{shown(name)} leads out of the project", hint
+        if not path.is_file():
+            return [], f"{shown(name)} is not a file", hint
+        with open(path, "rb") as opened:
+            content = opened.read(MAX_PROMPTS_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except (OSError, ValueError, RuntimeError) as error:
+        return [], f"{shown(name)} cannot be read: {error.__class__.__name__}", hint
+    if len(content) > MAX_PROMPTS_BYTES:
+        return [], f"{shown(name)} is larger than {MAX_PROMPTS_BYTES // 1024} KiB", hint
+    lines = [line.strip() for line in text.splitlines()]
+    found = [line for line in lines if line and not line.startswith("#")]
+    return found, "" if found else f"{shown(name)} holds no prompt", hint

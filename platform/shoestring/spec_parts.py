@@ -1,0 +1,117 @@
+"""The fields a user may write in experiments.yaml, once `defaults`, `extends` and `matrix` are applied."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+from shoestring_trainer.config import Frozen
+
+from shoestring.request import Name, Recipe, Seed, Until, Usd
+
+SPEC_VERSION = 1
+Scalar = bool | int | float | str
+Metric = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}/[a-z0-9_]{1,64}$")]
+
+
+class Budget(Frozen):
+    """A cap on actual dollars."""
+
+    max_usd: Usd
+
+
+class ExperimentSpec(Recipe):
+    """One experiment: its recipe, and how it is repeated, shown and scheduled."""
+
+    seed: Seed | None = Field(None, description="one seed; or several in `seeds`")
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, max_length=64)
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field((), max_length=32)
+    notes: str = Field("", max_length=10_000)
+    priority: int = Field(0, ge=-1000, le=1000, description="bigger is sooner")
+    budget: Budget | None = Field(None, description="cap on this run's actual dollars; reaching it pauses the run")
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> ExperimentSpec:
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise PydanticCustomError("invalid_value", "seeds: one stands there twice", {"hint": "each seed once"})
+        return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        return self.seeds or (self.seed or 0,)
+
+
+class Search(Frozen):
+    """Values of one parameter: `low` to `high`, or `choices`."""
+
+    low: float | int | None = None
+    high: float | int | None = None
+    log: bool = False
+    step: float | int | None = Field(None, gt=0)
+    choices: tuple[Scalar, ...] | None = Field(None, min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _a_range_or_choices(self) -> Search:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.step is not None or self.log:
+                raise _bad_search("choices are given and a range too", "write either `choices` or `low` and `high`")
+            if len(set(self.choices)) < len(self.choices):
+                raise _bad_search("choices: one stands there twice", "each choice once")
+            return self
+        if self.low is None or self.high is None:
+            raise _bad_search("neither `choices` nor both `low` and `high` are given", "write one of them")
+        if self.low > self.high:
+            raise _bad_search(f"low {self.low} is above high {self.high}", "swap them")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise _bad_search("log needs low above 0 and no step", "raise `low` or drop `log`")
+        if self.step is not None and (self.high - self.low) / self.step > 1e6:
+            raise _bad_search(f"step {self.step} makes more than a million values", "use a larger step, or none")
+        return self
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """Two values that bound the cost of a trial, when cost grows with the parameter."""
+        return (self.choices[0], self.choices[-1]) if self.choices else (self.low, self.high)
+
+
+def _bad_search(message: str, hint: str) -> PydanticCustomError:
+    return PydanticCustomError("bad_search", "{message}", {"message": message, "hint": hint})
+
+
+class SweepSpec(Frozen):
+    """A search around one experiment: every trial is an ordinary run."""
+
+    base: str = Field(description="name of the experiment that trials start from")
+    search: dict[str, Search] = Field(min_length=1, max_length=16, description="dotted path of a field → its values")
+    objectives: dict[Metric, Literal["minimize", "maximize"]] = Field(min_length=1, max_length=3)
+    budget: Budget | None = Field(None, description="cap on the actual dollars of all trials together")
+    trials: int = Field(20, ge=1, le=10_000)
+    until: Until | None = Field(None, description="where each trial ends; default: where the base ends")
+    seed: Seed = Field(0, description="of the search and of every trial")
+
+
+class Showcase(Frozen):
+    """The best experiment, trained on with its own stages until it has had this many planned dollars in all."""
+
+    until: Until
+
+    @model_validator(mode="after")
+    def _in_dollars(self) -> Showcase:
+        if self.until.usd is None:
+            raise PydanticCustomError("invalid_value", "until: the showcase is counted in usd", {"hint": "until: {usd: …}"})
+        return self
+
+
+class FileSpec(Frozen):
+    """The top of experiments.yaml. Experiments and defaults are read apart, after they are merged."""
+
+    version: Literal[1]
+    project: Name
+    data: Name = Field(description="an encoded data set: the folder data/<name>")
+    hardware: Name = Field("this-machine", description="a price row (`shoestring plan` shows them)")
+    budget: Budget | None = Field(None, description="everything in this file together; refused above it at submission")
+    defaults: dict[str, Any] | None = Field(None, description="fields for every experiment that does not write them")
+    experiments: dict[Name, Any] = Field(min_length=1, max_length=1000)
+    sweeps: dict[Name, SweepSpec] = Field(default_factory=dict, max_length=100)
+    showcase: Showcase | None = None
