@@ -58,7 +58,7 @@ def _has_experts(experts: Experts | None, index: int) -> bool:
 def _block(model: ModelConfig, dim: int, ratios: tuple[float, float], has_experts: bool) -> BlockWidths:
     qkv_ratio, mlp_ratio = ratios
     pair = 2 * model.head_dim
-    attention = pair * max(-(-int(dim * qkv_ratio) // pair), 1)
+    attention = dim if qkv_ratio == 1 else pair * max(-(-int(dim * qkv_ratio) // pair), 1)  # an even count of heads
     ffn = _round_up(int(dim * mlp_ratio), model.multiple_of) if has_experts else _swiglu(model, dim, mlp_ratio)
     return BlockWidths(dim, attention, ffn, model.experts if has_experts else None)
 
