@@ -33,7 +33,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, head_dim: int, real: Tensor | None) 
     q = F.layer_norm(q, width, eps=EPS).unflatten(-1, heads).transpose(1, 2)  # (B, heads, N, head_dim)
     k = F.layer_norm(k, width, eps=EPS).unflatten(-1, heads).transpose(1, 2)
     v = v.unflatten(-1, heads).transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=real).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=real).transpose(1, 2).flatten(2)
 
 
 class SelfAttention(nn.Module):

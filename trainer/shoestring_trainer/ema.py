@@ -14,13 +14,14 @@ class Ema:
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.decay = decay
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
-        self._weights = list(self.net.parameters())
+        self._weights: list[Tensor] = list(self.net.parameters())
 
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:
         """Move towards `net`'s weights after update `step`; early on faster, with decay (1 + step)/(10 + step)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._weights, list(net.parameters()), 1 - decay)
+        weights: list[Tensor] = list(net.parameters())
+        torch._foreach_lerp_(self._weights, weights, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights, by the network's names (no copies)."""

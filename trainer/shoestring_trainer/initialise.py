@@ -26,8 +26,9 @@ def init_weights(net: DiT, generator: torch.Generator) -> None:
                 module.bias.zero_()
         elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
             module.weight.fill_(1.0)
-    for linear in (net.time_mlp[0], net.time_mlp[2]):
-        _normal(linear.weight, STD, generator)
+    for module in net.time_mlp:
+        if isinstance(module, nn.Linear):
+            _normal(module.weight, STD, generator)
     for mlp in (net.caption_mlp, net.pooled_mlp):
         _normal(mlp.fc1.weight, STD, generator)
         _normal(mlp.fc2.weight, STD, generator)
@@ -48,7 +49,8 @@ def _caption_block(net: DiT, generator: torch.Generator) -> None:
     block.ffn.w3.weight.zero_()
 
 
-def _block(block: DiTBlock, out_std: float, generator: torch.Generator) -> None:
+def _block(block: nn.Module, out_std: float, generator: torch.Generator) -> None:
+    assert isinstance(block, DiTBlock)
     attention, cross = block.self_attention, block.cross_attention
     inner = [attention.qkv.weight, cross.q.weight, cross.kv.weight]
     outer = [attention.out.weight, cross.out.weight]

@@ -31,6 +31,8 @@ class Captions(NamedTuple):
 class DiT(nn.Module):
     """The network F(c_in·x; c_noise, captions): no loss and no preconditioning in it. Call `init_weights` once."""
 
+    positions: Tensor  # (T, D), fixed, not in the state dict
+
     def __init__(self, model: ModelConfig, shape: tuple[int, int, int], caption_dim: int) -> None:
         super().__init__()
         channels, height, width = shape

@@ -76,10 +76,9 @@ def import_weights(public: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def model_config(sizes: dict[str, Any], patch: int) -> ModelConfig:
     """Read the sizes that the golden file's metadata gives."""
-    experts = Experts(count=sizes["experts"], capacity=sizes["capacity"], every=2) if sizes["experts"] else None
-    same = ("dim", "depth", "head_dim", "multiple_of", "mixer_depth", "mixer_dim", "pos_scale")
-    ratios = {name: tuple(sizes[name]) for name in ("qkv_ratio", "mlp_ratio")}
-    return ModelConfig(**{name: sizes[name] for name in same}, **ratios, patch=patch, experts=experts)
+    experts = Experts(count=sizes["experts"], capacity=sizes["capacity"], every=2) if sizes.get("experts") else None
+    shared = {name: value for name, value in sizes.items() if name in ModelConfig.model_fields}
+    return ModelConfig.model_validate(shared | {"patch": patch, "experts": experts})
 
 
 def compare(path: Path) -> dict[str, float]:
@@ -92,8 +91,8 @@ def compare(path: Path) -> dict[str, float]:
     net = DiT(model_config(sizes, public["x_embedder.proj.weight"].shape[-1]), shape, sizes["cap_dim"])
     net.load_state_dict(import_weights(public))
     denoiser = Denoiser(net, sizes["sigma_data"])
-    ours = _outputs(denoiser, golden) | _gradients(denoiser, golden)
-    ours["positions"], golden["positions"] = net.positions, public["pos_embed"][0]
+    ours = _outputs(denoiser, golden) | _gradients(net, denoiser, golden)
+    ours["positions"], golden["positions"] = net.get_buffer("positions"), public["pos_embed"][0]
     return {name: float((value - golden[name]).norm() / golden[name].norm()) for name, value in ours.items()}
 
 
@@ -108,9 +107,8 @@ def _outputs(denoiser: Denoiser, golden: dict[str, Tensor]) -> dict[str, Tensor]
         }
 
 
-def _gradients(denoiser: Denoiser, golden: dict[str, Tensor]) -> dict[str, Tensor]:
+def _gradients(net: DiT, denoiser: Denoiser, golden: dict[str, Tensor]) -> dict[str, Tensor]:
     """The masked loss and two of its gradients; the expert is the first MoE block's first matrix."""
-    net = denoiser.net
     loss = denoiser.loss(
         golden["x"], golden["sigma"], golden["noise"], Captions(golden["captions"]), Keep(golden["keep"])
     )

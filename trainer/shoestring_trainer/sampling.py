@@ -70,7 +70,8 @@ def heun(estimate: Estimate, x: Tensor, sigmas: Tensor) -> Tensor:
 
 def dpmpp2m(estimate: Estimate, x: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2), with λ = −ln σ: n estimates for n steps."""
-    last_clean, last_h = None, None
+    last_clean: Tensor | None = None
+    last_h = sigmas.new_ones(())
     for sigma, following in pairwise(sigmas):
         clean = estimate(x, sigma)
         if following == 0:  # h is infinite: the formula's limit
