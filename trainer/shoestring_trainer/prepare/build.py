@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -79,12 +80,16 @@ def build(packages: Path, out: Path, params: dict[str, Any]) -> dict[str, Any]:
     ]
     arrays = {size: np.stack([shrink(image, size) for image in largest]) for size in params["sizes_px"]}
     manifest = raw_manifest(items, captions, arrays, packages) | {"dropped": dropped}
-    out.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for size, images in arrays.items():
-        np.save(out / f"images-{size}.npy", images)
-    write_json(out / "items.json", [asdict(item) for item in items])
-    write_json(out / "captions.json", captions)
-    write_json(out / "manifest.json", manifest)
+        np.save(partial / f"images-{size}.npy", images)
+    write_json(partial / "items.json", [asdict(item) for item in items])
+    write_json(partial / "captions.json", captions)
+    write_json(partial / "manifest.json", manifest)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
     return manifest
 
 

@@ -1,10 +1,10 @@
 """Stage *autoencoder*: train the small AutoencoderKL that the demo's latents come from.
 
-    python -m shoestring_trainer.prepare.train_autoencoder data/raw autoencoder [--minutes 10]
+    python -m shoestring_trainer.prepare.train_autoencoder data/raw autoencoder [--steps 3300]
 
 The weights are shipped, so the stage is frozen; `dvc repro -f autoencoder` after `dvc unfreeze autoencoder` trains
 them again. Loss: L1 + w · L1 of the horizontal and vertical differences + a small KL; AdamW; the learning rate
-follows a cosine over the wall time down to zero. Only training pictures are seen.
+follows a cosine over the steps down to zero. Only training pictures are seen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shoestring_trainer.prepare.params import read_params
 from shoestring_trainer.run_dir import write_atomic
 
 REPORT_EVERY_S = 60.0
-WARMUP = 0.02  # of the time
+WARMUP_STEPS = 50
 
 
 def new_net(params: dict[str, Any]) -> Any:
@@ -54,8 +54,8 @@ def loss_of(net: Any, x: Tensor, params: dict[str, Any], noise: torch.Generator)
     return error.abs().mean() + params["gradient_weight"] * gradient + params["kl_weight"] * posterior.kl().mean()
 
 
-def train(raw: Path, out: Path, params: dict[str, Any], minutes: float) -> dict[str, float]:
-    """Train for `minutes` of wall time and save to `out`; returns the metrics."""
+def train(raw: Path, out: Path, params: dict[str, Any]) -> dict[str, float]:
+    """Train on the pictures in `raw` and save to `out`, now and then and at the end; returns the metrics."""
     images = np.load(raw / f"images-{params['size_px']}.npy", mmap_mode="r")
     splits = [item["split"] for item in json.loads((raw / "items.json").read_bytes())]
     seen, held = (np.array([i for i, s in enumerate(splits) if s == name]) for name in ("train", "val"))
@@ -65,8 +65,8 @@ def train(raw: Path, out: Path, params: dict[str, Any], minutes: float) -> dict[
     optimizer = torch.optim.AdamW(net.parameters(), lr=params["lr"], betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
     draw = np.random.default_rng(params["seed"])
     began = reported = time.monotonic()
-    step, order = 0, np.empty(0, np.int64)
-    while (done := (time.monotonic() - began) / (60 * minutes)) < 1:
+    order = np.empty(0, np.int64)
+    for step in range(params["steps"]):
         if len(order) < params["batch_size"]:
             order = draw.permutation(seen)
         batch, order = order[: params["batch_size"]], order[params["batch_size"] :]
@@ -74,22 +74,31 @@ def train(raw: Path, out: Path, params: dict[str, Any], minutes: float) -> dict[
         if draw.random() < 0.5:
             x = x.flip(-1)
         for group in optimizer.param_groups:
-            group["lr"] = params["lr"] * min(1.0, done / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * done))
+            group["lr"] = params["lr"] * min(1.0, (step + 1) / WARMUP_STEPS) * half_cosine(step / params["steps"])
         loss = loss_of(net, x, params, noise)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        step += 1
         if time.monotonic() - reported > REPORT_EVERY_S:
             reported = time.monotonic()
             held_db = reconstruction_db(net, images[held[:128]])
-            print(f"{done:4.0%}  step {step}  loss {loss.item():.4f}  val PSNR {held_db:.2f} dB", flush=True)
+            print(f"step {step + 1} of {params['steps']}  loss {loss:.4f}  val PSNR {held_db:.2f} dB", flush=True)
             save(net, images[seen[::4]], out)
     save(net, images[seen], out)
-    metrics = {"val_psnr_db": round(saved_db(out, images[held]), 2), "steps": step, "minutes": minutes}
+    minutes = (time.monotonic() - began) / 60
+    metrics = {
+        "val_psnr_db": round(saved_db(out, images[held]), 2),
+        "steps": params["steps"],
+        "minutes": round(minutes, 1),
+    }
     write_atomic(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
     return metrics
+
+
+def half_cosine(done: float) -> float:
+    """From 1 at the start (0) to 0 at the end (1)."""
+    return 0.5 + 0.5 * math.cos(math.pi * done)
 
 
 def save(net: Any, images: np.ndarray, out: Path) -> None:
@@ -130,11 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("raw", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, help="wall time, instead of params.yaml's")
+    parser.add_argument("--steps", type=int, help="instead of params.yaml's")
     args = parser.parse_args()
     params = read_params("autoencoder")
-    minutes = params["minutes"] if args.minutes is None else args.minutes
-    print(f"{args.out}: {json.dumps(train(args.raw, args.out, params, minutes))}")
+    if args.steps:
+        params["steps"] = args.steps
+    print(f"{args.out}: {json.dumps(train(args.raw, args.out, params))}")
 
 
 if __name__ == "__main__":
