@@ -1,13 +1,12 @@
 """What happens at which step: the learning rate, and when a run reports, evaluates, samples and saves. No torch.
 
-Steps are counted as updates done: "at step s" means after s updates. The planner prices a run with `tally`,
-the trainer asks the same predicates, so both count alike.
+Steps are counted as updates done: "at step s" means after s updates. Each thing happens every so many steps and at
+the end: s // every times, once more where the end is no multiple (the planner counts the same).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from shoestring_trainer.config import TrainConfig
 
@@ -50,29 +49,3 @@ def samples_at(config: TrainConfig, step: int) -> bool:
 
 def checkpoints_at(config: TrainConfig, step: int) -> bool:
     return step == config.n_steps or step % config.checkpoints.every_steps == 0
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How often a whole, uninterrupted run does each thing that is not a step."""
-
-    points: int
-    evaluations: int
-    grids: int
-    checkpoints: int
-
-
-def tally(config: TrainConfig) -> Tally:
-    """Count what a run does besides its steps, for its price."""
-    first, last = first_step(config), config.n_steps
-
-    def count(every: int) -> int:
-        between = last // every - first // every
-        return between + (last % every != 0)
-
-    return Tally(
-        points=count(reports_every(config)),
-        evaluations=count(config.evaluate.every_steps),
-        grids=count(config.samples.every_steps) if config.samples else 0,
-        checkpoints=count(config.checkpoints.every_steps),
-    )

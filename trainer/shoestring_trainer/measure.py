@@ -1,0 +1,185 @@
+"""`python -m shoestring_trainer.measure CONFIGS.json --out FILE.json`: how long this machine takes for what runs do.
+
+CONFIGS is a list of TrainConfig. Each distinct (model, shape, batch, mask, compute) of their stages is timed with the
+code that trains (`step.Training.update`); each model also for evaluation, samples and checkpoints. Two rounds over
+all of them, so that a slow minute of the machine falls on everything alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from shoestring_trainer.config import Stage, TrainConfig
+from shoestring_trainer.failures import BadConfig, classify
+from shoestring_trainer.flops import calibration_key, train_flops_per_image
+from shoestring_trainer.run_dir import write_atomic
+from shoestring_trainer.supervise import process_started_at
+
+if TYPE_CHECKING:  # torch waits until the configs are read
+    from shoestring_trainer.step import Training
+
+ROUNDS, WARM_UP_STEPS, MIN_STEPS = 2, 2, 3
+
+
+@dataclass
+class Job:
+    """One thing to time: a config cut down to one stage, and the seconds of its steps so far."""
+
+    key: str
+    config: TrainConfig
+    seconds: list[float] = field(default_factory=list)
+    first_s: float = 0.0  # the first step of a process, slower than the others
+
+    @property
+    def model(self) -> str:
+        """What the overheads depend on."""
+        return self.config.model.model_dump_json()
+
+    def measured(self) -> dict[str, Any]:
+        """Median step, and its spread: half the range from the 10th to the 90th percentile."""
+        config, ordered = self.config, sorted(self.seconds)
+        low, high = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
+        data = config.data
+        flops = train_flops_per_image(
+            config.model, data.shape, data.caption_tokens, config.stages[0].mask, data.caption_dim
+        )
+        return {
+            "key": self.key,
+            "s_per_step": statistics.median(ordered),
+            "s_per_step_mean": statistics.fmean(ordered),
+            "s_per_step_spread": (high - low) / 2,
+            "n_steps": len(ordered),
+            "flops_per_step": flops * config.batch_size,
+        }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m shoestring_trainer.measure", description=__doc__.splitlines()[0])
+    parser.add_argument("configs", type=Path, metavar="CONFIGS.json")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of steps for each distinct shape (default 3)")
+    args = parser.parse_args(argv)
+    try:
+        configs = read_configs(args.configs)
+        measured = measure(configs, args.seconds, args.out.resolve().parent, process_started_at())
+    except Exception as error:
+        failure_class, detail = classify(error)
+        if failure_class == "error":
+            raise
+        print(f"{failure_class}: {detail}", file=sys.stderr)
+        return 1
+    write_atomic(args.out, json.dumps(measured, indent=1, allow_nan=False).encode())
+    return 0
+
+
+def read_configs(path: Path) -> list[TrainConfig]:
+    """Read the list. Raises BadConfig."""
+    try:
+        configs = TypeAdapter(list[TrainConfig]).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BadConfig(f"{path}: {error}") from error
+    if not configs:
+        raise BadConfig(f"{path} holds no config; give at least one")
+    return configs
+
+
+def measure(configs: list[TrainConfig], seconds: float, scratch: Path, started_at: float) -> dict[str, Any]:
+    """Time every distinct shape, and what a run does besides steps. `started_at`: unix time of this process's start.
+
+    The answer: `device`; `measured`, a list of `Job.measured` with the overheads of its model; `overheads`, the same
+    averaged over models, and `startup_s`: from the start of a process to steps at full speed, with what is loaded
+    once (validation images, decoder, prompts).
+    """
+    from shoestring_trainer import attempt  # noqa: F401 (imports what a run imports, so that startup_s is a run's)
+    from shoestring_trainer.overheads import time_overheads
+    from shoestring_trainer.step import build
+
+    jobs = distinct_jobs(configs)
+    training = build(jobs[0].config)
+    startup_s = time.time() - started_at
+    overheads: dict[str, dict[str, float]] = {}
+    for again in range(ROUNDS):
+        for job in jobs:
+            if again or job is not jobs[0]:
+                training = build(job.config)
+            time_steps(job, training, seconds / ROUNDS)
+            if job.model not in overheads:
+                once_s, overheads[job.model] = time_overheads(training, scratch)
+                startup_s += once_s if job is jobs[0] else 0.0
+            print(f"{job.key}: {statistics.median(job.seconds):.4f} s a step ({len(job.seconds)} timed)", flush=True)
+    startup_s += max(0.0, jobs[0].first_s - statistics.median(jobs[0].seconds))
+    names = overheads[jobs[0].model]
+    return {
+        "device": device(training),
+        "measured": [job.measured() | overheads[job.model] for job in jobs],
+        "overheads": {"startup_s": startup_s}
+        | {name: statistics.fmean(one[name] for one in overheads.values()) for name in names},
+    }
+
+
+def distinct_jobs(configs: list[TrainConfig]) -> list[Job]:
+    """List what differs in the time of a step, in the order of first appearance."""
+    jobs: dict[str, Job] = {}
+    for config in configs:
+        for stage in config.stages:
+            key = calibration_key(config.model, config.data.shape, config.batch_size, stage.mask, config.compute)
+            alone: Stage = stage.model_copy(update={"steps": 10**6, "warmup_steps": 0})
+            jobs.setdefault(key, Job(key, config.model_copy(update={"stages": (alone,), "start": None})))
+    return list(jobs.values())
+
+
+def device(training: Training) -> dict[str, Any]:
+    """Name the machine and the software that the numbers hold for."""
+    import torch
+
+    where = training.accelerator.device
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else _cpu_name()
+    return {
+        "device": where.type,
+        "name": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": training.accelerator.num_processes,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "torch": torch.__version__,
+    }
+
+
+def time_steps(job: Job, training: Training, seconds: float) -> None:
+    """Add the seconds of single steps to the job, after a warm-up, for about `seconds`."""
+    done, spent = 0, 0.0
+    while done < WARM_UP_STEPS + MIN_STEPS or spent < seconds:
+        began = time.perf_counter()
+        training.update(done)  # ends by reading the loss, so a GPU has finished too
+        took = time.perf_counter() - began
+        if done >= WARM_UP_STEPS:
+            job.seconds.append(took)
+            spent += took
+        elif done == 0:
+            job.first_s = job.first_s or took
+        done += 1
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

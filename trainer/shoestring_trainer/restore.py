@@ -1,0 +1,59 @@
+"""A run folder as something to draw from: its newest good checkpoint's averaged weights, or none at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shoestring_trainer import checkpoint
+from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.data import DataSet
+from shoestring_trainer.diffusion import Denoiser
+from shoestring_trainer.failures import BadCheckpoint
+from shoestring_trainer.run_dir import RunDir
+from shoestring_trainer.step import fresh_net, open_data
+from shoestring_trainer.train import read_config
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A denoiser with the data set it was trained on; `step` 0 is untrained."""
+
+    config: TrainConfig
+    data: DataSet
+    denoiser: Denoiser
+    step: int
+    device: torch.device
+
+
+def restore(root: Path, untrained: bool = False) -> Restored:
+    """Open the run in folder `root` for reading; nothing in it is changed, so it may be training meanwhile.
+
+    Raises BadConfig, BadData, BadCheckpoint (no good checkpoint).
+    """
+    run_dir = RunDir(root)
+    config = read_config(run_dir)
+    data = open_data(config)
+    net, step = fresh_net(config), 0
+    if not untrained:
+        loaded = _newest_good(run_dir)
+        try:
+            net.load_state_dict(loaded.ema)
+        except RuntimeError as error:
+            raise BadCheckpoint(f"{loaded.path} does not fit this config's model: {error}") from error
+        step = loaded.step
+    device = torch.device("cuda" if config.compute.device == "cuda" and torch.cuda.is_available() else "cpu")
+    net = net.to(device).eval().requires_grad_(False)
+    return Restored(config, data, Denoiser(net, config.objective.sigma_data), step, device)
+
+
+def _newest_good(run_dir: RunDir) -> checkpoint.Loaded:
+    why = "none was published yet; train first, or ask for --untrained"
+    for path in run_dir.published():
+        try:
+            return checkpoint.read(path)
+        except BadCheckpoint as error:
+            why = str(error)
+    raise BadCheckpoint(f"no checkpoint to read in {run_dir.checkpoints}: {why}")
