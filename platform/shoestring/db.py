@@ -1,0 +1,197 @@
+"""One database: engine, transactions and the file lock. SQLite by default; PostgreSQL speaks the same Core statements.
+
+SQLite writers queue on an `flock` beside the file: its own busy handler starves some of them for seconds, and a
+checkpoint of the WAL must not race a writer. Inside the lock a write is `BEGIN IMMEDIATE`: never a read that turns
+into a write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, NoSuchModuleError
+
+from shoestring.errors import EnvironmentProblem
+
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "fuse.sshfs"})
+MOUNTS = Path("/proc/mounts")
+BUSY_S = 30.0
+
+
+class Database:
+    """Opens transactions: `with db.write() as conn` and `with db.read() as conn`. Nothing slow goes inside one.
+
+    `clock` (unix seconds) is used where a caller gives no `now`. Raises EnvironmentProblem for an address that is
+    none, and for an SQLite file on a network file system. Only `migrating` makes a missing file, and with foreign keys
+    off, as moving a table's rows needs it.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.time, mounts: Path = MOUNTS, migrating: bool = False
+    ) -> None:
+        self.url = parse_url(url)
+        self.clock = clock
+        self.path = sqlite_path(self.url)
+        self._migrating = migrating
+        self._inside = threading.local()
+        if self.path is not None:
+            refuse_network(self.path, mounts)
+        self.engine = self._engine()
+
+    @property
+    def shown(self) -> str:
+        """The address without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def now(self, given: float | None = None) -> float:
+        """`given`, or the clock."""
+        return self.clock() if given is None else given
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One write transaction: committed at the end, rolled back by any exception. Not to be nested."""
+        assert not getattr(self._inside, "writing", False), "a write inside a write waits for itself for ever"
+        self._inside.writing = True
+        try:
+            with self._translated(), self.engine.connect() as conn, self._lock():  # connect first: it may lock too
+                conn.execution_options(shoestring_begin="BEGIN IMMEDIATE")
+                with conn.begin():
+                    yield conn
+        finally:
+            self._inside.writing = False
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One read transaction: every statement sees the same state."""
+        with self._translated(), self.engine.connect() as conn:
+            conn = conn.execution_options(shoestring_begin="BEGIN")
+            if self.path is None:
+                conn = conn.execution_options(isolation_level="REPEATABLE READ")
+            with conn.begin():
+                yield conn
+
+    def close(self) -> None:
+        """Close idle connections; the last one to close an SQLite file checkpoints it, so under the lock."""
+        with self._lock():
+            self.engine.dispose()
+
+    def _engine(self) -> Engine:
+        if self.path is None:
+            return create_engine(self.url, pool_pre_ping=True)
+        engine = create_engine(self.url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+        event.listen(engine, "do_connect", self._on_open)
+        event.listen(engine, "connect", self._on_connect)
+        event.listen(engine, "begin", _on_begin)
+        return engine
+
+    def _on_open(self, *_: Any) -> None:
+        if not self._migrating and self.path is not None and not self.path.exists():
+            raise EnvironmentProblem(f"there is no database {self.path}", "shoestring db upgrade", code="no_database")
+
+    def _on_connect(self, connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself; `_on_begin` does
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA foreign_keys={'OFF' if self._migrating else 'ON'}")
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            with self._lock():
+                cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.close()
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.path is None:
+            yield
+            return
+        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)  # and with it the lock
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, EnvironmentProblem):
+            raise
+        except (DatabaseError, InterfaceError) as error:
+            raise self._problem(error) from error
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"the database {self.shown} cannot be opened: {error.strerror or error}",
+                "shoestring doctor says what is wrong; shoestring db upgrade makes a new database",
+                code="database",
+            ) from error
+
+    def _problem(self, error: DatabaseError | InterfaceError) -> EnvironmentProblem:
+        cause = str(error.orig).strip().splitlines()[0]
+        if self.url.password:
+            cause = cause.replace(str(self.url.password), "***")
+        missing = "no such table" in cause or "does not exist" in cause or "unable to open" in cause
+        hint = "shoestring db upgrade" if missing or "no such column" in cause else "shoestring doctor"
+        return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="database")
+
+
+def _on_begin(conn: Connection) -> None:
+    conn.exec_driver_sql(conn.get_execution_options().get("shoestring_begin", "BEGIN"))
+
+
+def parse_url(url: str) -> URL:
+    """An SQLAlchemy address of an SQLite file or a PostgreSQL server. Raises EnvironmentProblem."""
+    hint = "SHOESTRING_DB=sqlite:////path/to/shoestring.db or postgresql://user:password@host/name"
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise EnvironmentProblem("SHOESTRING_DB is not a database address", hint, code="database") from error
+    if backend not in ("sqlite", "postgresql"):
+        raise EnvironmentProblem(f"database {backend!r} is not supported: sqlite or postgresql", hint, code="database")
+    if backend == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
+        raise EnvironmentProblem("an SQLite database needs a file: several processes share it", hint, code="database")
+    return parsed
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of an SQLite address; None for PostgreSQL."""
+    return Path(url.database).resolve() if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def refuse_network(path: Path, mounts: Path = MOUNTS) -> None:
+    """Refuse an SQLite file on NFS, SMB and the like, whose locks cannot be trusted. Raises EnvironmentProblem.
+
+    Knows what `mounts` (Linux's /proc/mounts) lists; says nothing where there is no such file.
+    """
+    try:
+        rows = [line.split() for line in mounts.read_text().splitlines()]
+    except OSError:
+        return
+    points = {Path(row[1].replace("\\040", " ")): row[2] for row in rows if len(row) >= 3}
+    kind = next((points[folder] for folder in path.parents if folder in points), "")
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise EnvironmentProblem(
+            f"{path} is on a network file system ({kind}), where SQLite loses data",
+            "use PostgreSQL (SHOESTRING_DB=postgresql://…), or a local disk (SHOESTRING_HOME=…)",
+            code="network_file_system",
+        )
+
+
+def upsert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keep: Sequence[str] = ()) -> None:
+    """Insert `rows`; where the primary key exists, overwrite the other columns given, apart from `keep`."""
+    if not rows:
+        return
+    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(table)
+    key = [column.name for column in table.primary_key]
+    new = {name: insert.excluded[name] for name in rows[0] if name not in key and name not in keep}
+    conn.execute(insert.on_conflict_do_update(index_elements=key, set_=new), list(rows))

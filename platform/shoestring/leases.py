@@ -1,0 +1,218 @@
+"""Taking a run from the queue, and taking it back from a worker that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, literal_column, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from shoestring import records, rows
+from shoestring.db import Database
+from shoestring.errors import LeaseLost
+from shoestring.moves import move, note
+from shoestring.retries import Counts, Verdict, judge
+from shoestring.states import LEASED, path
+from shoestring.tables import attempts, budgets, runs
+
+LEASE_S = 60.0
+QUEUED = literal_column("'queued'")  # literal, or SQLite cannot use the partial index
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write about one run: valid as long as the run's row carries this token."""
+
+    run_id: int
+    token: int
+    nonce: str
+    worker_id: str
+    lease_s: float
+    run: records.Run = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a worker offers a run."""
+
+    queue: str = "default"
+    gpus: int = 0
+    gpu_memory_gb: float = 0.0
+    cpus: int = 1024
+    memory_gb: float = 1e6
+
+
+def claim(
+    db: Database, worker_id: str, nonce: str, *, room: Room = Room(), lease_s: float = LEASE_S, now: float | None = None
+) -> Lease | None:
+    """Lease the next run: highest priority, then longest ready, then lowest id; None when nothing fits.
+
+    `nonce` names this claim. Calling again with it after a lost reply returns the lease that was already made.
+    """
+    at = db.now(now)
+    with db.write() as conn:
+        row = conn.execute(
+            select(runs).where(runs.c.claim_nonce == nonce, runs.c.owner == worker_id, runs.c.state == "leased")
+        ).one_or_none()
+        if row is None:
+            row = conn.execute(_claim(conn, worker_id, nonce, room, at, lease_s)).one_or_none()
+            if row is not None:
+                detail = {"from": "queued", "to": "leased", "worker": worker_id}
+                note(conn, at, "claimed", row.id, row.lease_token, **detail)
+        return None if row is None else Lease(row.id, row.lease_token, nonce, worker_id, lease_s, rows.run(row))
+
+
+def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, lease_s: float) -> ReturningUpdate[Any]:
+    """The claim as one statement, safe on both databases."""
+    next_run = (
+        select(runs.c.id)
+        .where(runs.c.state == QUEUED, runs.c.run_after <= at, runs.c.queue == room.queue)
+        .where(runs.c.gpus <= room.gpus, runs.c.gpu_memory_gb <= room.gpu_memory_gb)
+        .where(runs.c.cpus <= room.cpus, runs.c.memory_gb <= room.memory_gb)
+        .order_by(runs.c.priority.desc(), runs.c.run_after, runs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if broke := projects_without_money(conn):
+        next_run = next_run.where(runs.c.project.not_in(broke))
+    return (
+        update(runs)
+        .where(runs.c.id == next_run.scalar_subquery(), runs.c.state == QUEUED)
+        .values(
+            state="leased",
+            lease_token=runs.c.lease_token + 1,
+            claim_nonce=nonce,
+            owner=worker_id,
+            beat_seq=0,
+            lease_until=at + lease_s,
+            want="run",
+            reason="",
+        )
+        .returning(runs)
+    )
+
+
+def projects_without_money(conn: Connection) -> list[str]:
+    """Projects whose runs have spent their budget."""
+    spent = select(func.sum(runs.c.spent_micro)).where(runs.c.project == budgets.c.project).scalar_subquery()
+    return list(conn.scalars(select(budgets.c.project).where(func.coalesce(spent, 0) >= budgets.c.max_micro)))
+
+
+def end_attempt(
+    conn: Connection, row: Row[Any], outcome: str, failure_class: str, detail: str, jitter: float, at: float
+) -> str:
+    """End the attempt of a leased run (`row` of `runs`) and move the run where `judge` says; return the new state.
+
+    The token grows whenever the run can be claimed again. Raises LeaseLost when the row has moved on.
+    """
+    attempt = (attempts.c.run_id == row.id) & (attempts.c.token == row.lease_token)
+    same_class = conn.scalar(
+        select(func.count()).where(attempts.c.run_id == row.id, attempts.c.failure_class == failure_class)
+    )
+    stalls = row.stalls if row.checkpoint_step <= row.stall_step else 0
+    counts = Counts(row.failures, row.preemptions, stalls, same_class or 0)
+    verdict = judge(outcome, failure_class, row.want, counts, jitter)
+    shown = "lost" if failure_class == "worker_lost" else "preempted" if verdict.counts_as == "preemption" else outcome
+    conn.execute(
+        update(attempts)
+        .where(attempt)
+        .values(ended_at=at, outcome=shown, failure_class=failure_class, detail=detail, last_step=row.step)
+    )
+    _go(conn, row, verdict, at, _columns(row, verdict, stalls, failure_class, detail, at))
+    return verdict.state
+
+
+def _columns(
+    row: Row[Any], verdict: Verdict, stalls: int, failure_class: str, detail: str, at: float
+) -> dict[str, object]:
+    """What else changes with the state."""
+    failed = verdict.counts_as == "failure" or verdict.state == "failed"
+    columns: dict[str, object] = {"reason": verdict.reason or (row.reason if verdict.state == "paused" else "")}
+    if failed:
+        columns |= {"failure_class": failure_class, "failure_detail": detail}
+    elif verdict.state == "succeeded":
+        columns |= {"failure_class": "", "failure_detail": ""}
+    if verdict.counts_as == "failure":
+        columns |= {"failures": row.failures + 1}
+    if verdict.counts_as == "preemption":
+        columns |= {"preemptions": row.preemptions + 1, "stalls": stalls + 1, "stall_step": row.checkpoint_step}
+    if verdict.state == "queued" and verdict.delay_s:
+        columns |= {"run_after": at + verdict.delay_s}
+    if verdict.state in ("queued", "paused"):
+        columns |= {"lease_token": row.lease_token + 1}
+    return columns
+
+
+def _go(conn: Connection, row: Row[Any], verdict: Verdict, at: float, columns: dict[str, object]) -> None:
+    """Take the edges to the verdict's state; only the last carries the columns."""
+    kind = {"queued": "requeued"}.get(verdict.state, verdict.state)
+    source = row.state
+    *between, last = path(source, verdict.state)
+    token = row.lease_token
+    for target in between:
+        if not move(conn, row.id, (source, target), at, target, token=token):
+            raise lost(row.id, token)
+        source = target
+    if not move(conn, row.id, (source, last), at, kind, token=token, **columns):
+        raise lost(row.id, token)
+
+
+def lost(run_id: int, token: int) -> LeaseLost:
+    """The error of a worker whose token is not valid any more."""
+    return LeaseLost(
+        f"run {run_id} is not leased under token {token} any more",
+        "another worker may hold it: stop the trainer, write nothing more",
+    )
+
+
+class Reaper:
+    """Takes back runs whose worker is gone, by observation: its own monotonic clock, never the database's times.
+
+    A run is reaped when its token and beat have not changed for 1.5 leases of this observer's time, or at once when
+    `provably_dead(owner)` says that the process is gone from this machine.
+    """
+
+    def __init__(self, lease_s: float = LEASE_S, provably_dead: Callable[[str], bool] = lambda owner: False) -> None:
+        self.patience_s = 1.5 * lease_s
+        self._provably_dead = provably_dead
+        self._seen: dict[int, tuple[int, int, float]] = {}  # run → token, beat_seq, since (monotonic seconds)
+
+    def forget(self) -> None:
+        """Start a new observation window: the database was away, and beats with it."""
+        self._seen.clear()
+
+    def reap(self, db: Database, monotonic: float, *, now: float | None = None) -> list[int]:
+        """Look at every leased run, requeue (or pause, or cancel) the abandoned ones; return their ids."""
+        with db.read() as conn:
+            held = conn.execute(
+                select(runs.c.id, runs.c.lease_token, runs.c.beat_seq, runs.c.owner).where(runs.c.state.in_(LEASED))
+            ).all()
+        seen = {}
+        for row in held:
+            token, beat, since = self._seen.get(row.id, (None, None, monotonic))
+            since = since if (token, beat) == (row.lease_token, row.beat_seq) else monotonic
+            seen[row.id] = (row.lease_token, row.beat_seq, since)
+        self._seen = seen
+        overdue = [
+            row for row in held if monotonic - seen[row.id][2] >= self.patience_s or self._provably_dead(row.owner)
+        ]
+        return [row.id for row in overdue if reap_one(db, row.id, row.lease_token, row.beat_seq, now=now)]
+
+
+def reap_one(db: Database, run_id: int, token: int, beat_seq: int, *, now: float | None = None) -> bool:
+    """Take a run back if it still stands under `token` and `beat_seq`; say whether it did."""
+    at = db.now(now)
+    with db.write() as conn:
+        row = conn.execute(
+            select(runs)
+            .where(runs.c.id == run_id, runs.c.lease_token == token, runs.c.beat_seq == beat_seq)
+            .where(runs.c.state.in_(LEASED))
+            .with_for_update()
+        ).one_or_none()
+        if row is None:
+            return False
+        note(conn, at, "reaped", run_id, token, worker=row.owner, beat_seq=beat_seq)
+        end_attempt(conn, row, "failed", "worker_lost", f"worker {row.owner} is gone", 0.0, at)
+        return True

@@ -1,0 +1,67 @@
+"""Moving a run along an edge: the one UPDATE of `runs.state`, its event, and what follows for its dependents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, insert, select, update
+
+from shoestring.states import TERMINAL, check_edge
+from shoestring.tables import dependencies, events, runs
+
+
+def note(conn: Connection, at: float, kind: str, run_id: int | None, token: int | None = None, **detail: Any) -> None:
+    """Append an event to the audit log."""
+    conn.execute(insert(events).values(at=at, kind=kind, run_id=run_id, token=token, detail=detail))
+
+
+def move(
+    conn: Connection, run_id: int, edge: tuple[str, str], at: float, kind: str, *, token: int, **values: Any
+) -> bool:
+    """Move a run along `edge` if it is in that state under that `token`, and write event `kind`; say whether it was.
+
+    `values` are further columns. A move to a terminal state settles the runs that depend on this one.
+    """
+    source, target = edge
+    check_edge(source, target)
+    moved = conn.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.lease_token == token, runs.c.state.in_([source]))
+        .values(state=target, **_left(target, at), **values)
+    ).rowcount
+    if not moved:
+        return False
+    said = {name: values[name] for name in ("reason", "failure_class", "failure_detail") if values.get(name)}
+    note(conn, at, kind, run_id, token, **{"from": source, "to": target}, **said)
+    if target in TERMINAL:
+        settle_dependents(conn, run_id, target, at)
+    return True
+
+
+def _left(target: str, at: float) -> dict[str, Any]:
+    """Columns that every run in state `target` has alike."""
+    if target in ("leased", "running", "stopping"):
+        return {}
+    free = {"owner": "", "claim_nonce": "", "lease_until": None}
+    return {**free, "ended_at": at} if target in TERMINAL else {**free, "want": "run"}
+
+
+def settle_dependents(conn: Connection, run_id: int, state: str, at: float) -> None:
+    """Queue the blocked runs whose last dependency just succeeded; fail those whose dependency did not."""
+    waiting = select(runs.c.id, runs.c.lease_token).join(dependencies, dependencies.c.run_id == runs.c.id)
+    waiting = waiting.where(dependencies.c.depends_on == run_id, runs.c.state == "blocked").order_by(runs.c.id)
+    for row in conn.execute(waiting).all():
+        if state != "succeeded":
+            reason = f"dependency_failed: run {run_id} {state}"
+            ended = {"reason": reason, "failure_class": "dependency_failed"}
+            move(conn, row.id, ("blocked", "failed"), at, "failed", token=row.lease_token, **ended)
+        elif not unmet(conn, row.id):
+            move(conn, row.id, ("blocked", "queued"), at, "queued", token=row.lease_token, reason="")
+
+
+def unmet(conn: Connection, run_id: int) -> list[int]:
+    """Ids of the runs that `run_id` still waits for."""
+    other = runs.alias("other")
+    done = exists().where(and_(other.c.id == dependencies.c.depends_on, other.c.state == "succeeded"))
+    query = select(dependencies.c.depends_on).where(dependencies.c.run_id == run_id, ~done)
+    return list(conn.scalars(query.order_by(dependencies.c.depends_on)))

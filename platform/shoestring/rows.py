@@ -1,0 +1,100 @@
+"""Rows of the tables turned into frozen records, the only shape in which they leave this layer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Row
+
+from shoestring import records
+from shoestring.records import MICRO
+
+
+def usd(micro: int | None) -> float:
+    """Dollars of a stored amount; 0 for none."""
+    return (micro or 0) / MICRO
+
+
+def micro(dollars: float) -> int:
+    """A stored amount, to the nearest micro-dollar."""
+    return round(dollars * MICRO)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text. Raises ValueError for NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run(row: Row[Any]) -> records.Run:
+    """A record of a `runs` row."""
+    return records.Run(
+        id=row.id,
+        name=row.name,
+        experiment=row.experiment,
+        project=row.project,
+        seed=row.seed,
+        state=row.state,
+        reason=row.reason,
+        kind=row.kind,
+        parent_id=row.parent_id,
+        sweep_id=row.sweep_id,
+        spec_hash=row.spec_hash,
+        generation=row.generation,
+        priority=row.priority,
+        tags=tuple(row.tags),
+        spec=row.spec,
+        config=row.config,
+        plan=row.plan,
+        run_dir=row.run_dir,
+        lease_token=row.lease_token,
+        owner=row.owner,
+        want=row.want,
+        attempts=row.attempts,
+        failures=row.failures,
+        step=row.step,
+        n_steps=row.n_steps,
+        checkpoint_step=row.checkpoint_step,
+        spent_usd=usd(row.spent_micro),
+        planned_usd=usd(row.planned_micro),
+        max_usd=None if row.max_micro is None else usd(row.max_micro),
+        failure_class=row.failure_class,
+        failure_detail=row.failure_detail,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        provenance=row.provenance,
+    )
+
+
+def attempt(row: Row[Any]) -> records.Attempt:
+    """A record of an `attempts` row."""
+    return records.Attempt(
+        run_id=row.run_id,
+        token=row.token,
+        worker=row.worker,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        outcome=row.outcome,
+        failure_class=row.failure_class,
+        detail=row.detail,
+        first_step=row.first_step,
+        last_step=row.last_step,
+        usd=usd(row.micro),
+    )
+
+
+def worker(row: Row[Any]) -> records.Worker:
+    """A record of a `workers` row; `draining` once it was asked to take no more runs."""
+    state = row.state if row.state == "gone" else "draining" if row.want == "drain" else row.state
+    return records.Worker(
+        id=row.id,
+        host=row.host,
+        pid=row.pid,
+        hardware=row.hardware,
+        usd_per_hour=usd(row.micro_per_hour),
+        state=state,
+        run_id=row.run_id,
+        started_at=row.started_at,
+        beat_at=row.beat_at,
+    )

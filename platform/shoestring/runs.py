@@ -1,0 +1,208 @@
+"""The one fenced write path: everything a worker says about a run that it holds.
+
+Every function is one transaction that first updates the run's row `WHERE id AND lease_token AND state IN (…)`. No
+row means that the lease is lost: LeaseLost, and nothing is written. Claiming and reaping are in `leases`, workers in
+`roster`; import both from here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from shoestring_trainer.run_dir import Result
+from sqlalchemy import Connection, Row, case, delete, func, select, update
+
+from shoestring.db import Database, upsert
+from shoestring.leases import (
+    LEASE_S,
+    Lease,
+    Reaper,
+    Room,
+    claim,
+    end_attempt,
+    lost,
+    projects_without_money,
+    reap_one,
+)
+from shoestring.moves import move, note
+from shoestring.roster import leave, new_worker_id, provably_dead, register, report
+from shoestring.states import ACTIVE, EDGES, LEASED
+from shoestring.tables import attempts, checkpoints, metrics, runs
+
+__all__ = [
+    "EDGES", "LEASE_S", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
+    "add_checkpoint", "beat", "claim", "finish", "leave", "mark_checkpoint", "new_worker_id", "provably_dead",
+    "reap_one", "record", "register", "release", "report", "start", "stopping",
+]  # fmt: skip
+
+# (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it
+MetricPoint = tuple[str, int, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a beat brings back: `want` run, pause or cancel; whether the run's or its project's money is spent."""
+
+    want: str
+    budget_spent: bool
+
+
+def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now: float | None = None) -> None:
+    """Begin an attempt at `resume_step` (0, or the checkpoint it resumes): leased → running, in one transaction with
+    deleting the metric points of later steps. A second call after a lost reply does nothing."""
+    at = db.now(now)
+    with db.write() as conn:
+        row = _held(conn, lease, LEASED)
+        if row.state in ACTIVE:
+            return
+        conn.execute(delete(metrics).where(metrics.c.run_id == lease.run_id, metrics.c.step > resume_step))
+        columns = {"step": resume_step, "attempts": row.attempts + 1, "engine": engine}
+        columns["started_at"] = row.started_at or at
+        if not move(conn, lease.run_id, ("leased", "running"), at, "started", token=lease.token, **columns):
+            raise lost(lease.run_id, lease.token)
+        first = {"started_at": at, "first_step": resume_step, "last_step": resume_step, "worker": lease.worker_id}
+        upsert(conn, attempts, [{"run_id": lease.run_id, "token": lease.token, **first}])
+
+
+def beat(db: Database, lease: Lease, spent_micro: int = 0, *, now: float | None = None) -> Beat:
+    """Keep the lease, say what this attempt has spent so far, learn what is wanted.
+
+    Spent money (the run's `max_usd`, the project's budget) turns `want` from run to pause, with reason `budget`.
+    """
+    at = db.now(now)
+    with db.write() as conn:
+        _fenced(conn, lease, LEASED, beat_seq=runs.c.beat_seq + 1, lease_until=at + lease.lease_s)
+        row = _spend(conn, lease, spent_micro)
+        over = row.max_micro is not None and row.spent_micro >= row.max_micro
+        over = over or row.project in projects_without_money(conn)
+        if over and row.want == "run":
+            _fenced(conn, lease, LEASED, want="pause", reason="budget")
+            note(conn, at, "budget_spent", lease.run_id, lease.token, spent_micro=row.spent_micro)
+            return Beat("pause", True)
+        return Beat(row.want, over)
+
+
+def record(db: Database, lease: Lease, points: Iterable[MetricPoint]) -> None:
+    """Write metric points, each once by (run, key, step): the last value stays. Values that are no number are left."""
+    kept = [point for point in points if all(math.isfinite(number) for number in point[2:])]
+    names = ("key", "step", "value", "images", "flops", "usd", "seconds")
+    by_place = {point[:2]: dict(zip(names, point, strict=True), run_id=lease.run_id) for point in kept}
+    with db.write() as conn:
+        last = max((point[1] for point in kept), default=0)
+        _fenced(conn, lease, ACTIVE, step=case((runs.c.step < last, last), else_=runs.c.step))
+        upsert(conn, metrics, list(by_place.values()))
+
+
+def add_checkpoint(db: Database, lease: Lease, step: int, path: str, n_bytes: int, *, now: float | None = None) -> None:
+    """Say that a checkpoint of this attempt is published in folder `path`."""
+    at = db.now(now)
+    with db.write() as conn:
+        ahead = case((runs.c.checkpoint_step < step, step), else_=runs.c.checkpoint_step)
+        _fenced(conn, lease, ACTIVE, checkpoint_step=ahead)
+        row = {"run_id": lease.run_id, "step": step, "token": lease.token, "path": path, "bytes": n_bytes}
+        upsert(conn, checkpoints, [{**row, "state": "published", "created_at": at}], keep=["created_at"])
+        note(conn, at, "checkpoint", lease.run_id, lease.token, step=step, bytes=n_bytes)
+
+
+def mark_checkpoint(
+    db: Database, lease: Lease, place: tuple[int, int], state: str, detail: str = "", *, now: float | None = None
+) -> None:
+    """Say that the checkpoint at `place` (step, token) is `corrupt` or `deleted`; any attempt may say it of an older's.
+
+    The run's checkpoint step becomes that of the newest one still published.
+    """
+    if state not in ("corrupt", "deleted"):
+        raise ValueError(f"checkpoint state {state!r}: corrupt or deleted")
+    at = db.now(now)
+    step, token = place
+    with db.write() as conn:
+        _held(conn, lease, LEASED)
+        one = (checkpoints.c.run_id == lease.run_id) & (checkpoints.c.step == step) & (checkpoints.c.token == token)
+        conn.execute(update(checkpoints).where(one).values(state=state))
+        good = select(func.max(checkpoints.c.step)).where(
+            checkpoints.c.run_id == lease.run_id, checkpoints.c.state == "published"
+        )
+        _fenced(conn, lease, LEASED, checkpoint_step=conn.scalar(good) or 0)
+        note(conn, at, f"checkpoint_{state}", lease.run_id, lease.token, step=step, detail=detail)
+
+
+def stopping(db: Database, lease: Lease, reason: str = "", *, now: float | None = None) -> None:
+    """Say that the trainer was asked to checkpoint and stop: running → stopping. A second call does nothing."""
+    with db.write() as conn:
+        row = _held(conn, lease, ACTIVE)
+        said = {"reason": reason} if reason else {}
+        if row.state == "running":
+            move(conn, lease.run_id, ("running", "stopping"), db.now(now), "stopping", token=lease.token, **said)
+
+
+def finish(
+    db: Database,
+    lease: Lease,
+    result: Result,
+    spent_micro: int = 0,
+    *,
+    jitter: float | None = None,
+    now: float | None = None,
+) -> str:
+    """End the attempt and move the run where its result, its class and `want` lead; return the new state.
+
+    `jitter` (0 to 1) spreads the wait before a retry. A second call after a lost reply returns the state again.
+    """
+    at = db.now(now)
+    jitter = random.random() if jitter is None else jitter
+    with db.write() as conn:
+        if (again := _finished_before(conn, lease)) is not None:
+            return again
+        _fenced(conn, lease, LEASED, step=case((runs.c.step < result.step, result.step), else_=runs.c.step))
+        row = _spend(conn, lease, spent_micro)
+        return end_attempt(conn, row, result.outcome, result.failure_class, result.detail, jitter, at)
+
+
+def release(db: Database, lease: Lease, reason: str = "preempted", *, now: float | None = None) -> str:
+    """Give a run back: not a failure. A run that was never started waits again as if it had not been claimed."""
+    at = db.now(now)
+    with db.write() as conn:
+        row = _held(conn, lease, LEASED)
+        if row.state == "leased" and row.want == "run":
+            token = {"lease_token": lease.token + 1}
+            move(conn, lease.run_id, ("leased", "queued"), at, "released", token=lease.token, reason="", **token)
+            return "queued"
+        return end_attempt(conn, row, "stopped", reason, "", 0.0, at)
+
+
+def _fenced(conn: Connection, lease: Lease, states: Iterable[str], **values: Any) -> None:
+    """Update the run under this lease. Raises LeaseLost when it is not held under this token in one of `states`."""
+    held = (runs.c.id == lease.run_id) & (runs.c.lease_token == lease.token) & runs.c.state.in_(tuple(states))
+    if not conn.execute(update(runs).where(held).values(**values)).rowcount:
+        raise lost(lease.run_id, lease.token)
+
+
+def _held(conn: Connection, lease: Lease, states: Iterable[str]) -> Row[Any]:
+    """The run's row, locked. Raises LeaseLost when it is not held under this token in one of `states`."""
+    held = (runs.c.id == lease.run_id) & (runs.c.lease_token == lease.token) & runs.c.state.in_(tuple(states))
+    row = conn.execute(select(runs).where(held).with_for_update()).one_or_none()
+    if row is None:
+        raise lost(lease.run_id, lease.token)
+    return row
+
+
+def _spend(conn: Connection, lease: Lease, spent_micro: int) -> Row[Any]:
+    """Raise this attempt's spend to `spent_micro` and add up the run's; return the run's row."""
+    mine = (attempts.c.run_id == lease.run_id) & (attempts.c.token == lease.token)
+    run_step = select(runs.c.step).where(runs.c.id == lease.run_id).scalar_subquery()
+    more = case((attempts.c.micro < spent_micro, spent_micro), else_=attempts.c.micro)
+    conn.execute(update(attempts).where(mine).values(micro=more, last_step=run_step))
+    total = select(func.coalesce(func.sum(attempts.c.micro), 0)).where(attempts.c.run_id == lease.run_id)
+    _fenced(conn, lease, LEASED, spent_micro=total.scalar_subquery())
+    return _held(conn, lease, LEASED)
+
+
+def _finished_before(conn: Connection, lease: Lease) -> str | None:
+    """The run's state if this very attempt was ended by its worker already; None if not, or if it was reaped."""
+    mine = (attempts.c.run_id == lease.run_id) & (attempts.c.token == lease.token)
+    ended = mine & attempts.c.ended_at.is_not(None) & (attempts.c.outcome != "lost")
+    return conn.scalar(select(runs.c.state).join(attempts, attempts.c.run_id == runs.c.id).where(ended))
