@@ -57,7 +57,8 @@ def from_validation(
     return [
         _fault(file, node, model, problem, extra)
         for problem in problems
-        if problem["type"] not in hollow or not any(p[:-1] and p[: len(problem["loc"])] == problem["loc"] != p for p in places)
+        if problem["type"] not in hollow
+        or not any(p[:-1] and p[: len(problem["loc"])] == problem["loc"] != p for p in places)
     ]
 
 
@@ -96,7 +97,9 @@ def _fault(file: str, node: Node, model: type[BaseModel], problem: Any, extra: S
 def _unknown(file: str, node: Node, model: type[BaseModel], loc: Loc, extra: Sequence[str]) -> Fault:
     child = node.nearest(loc)
     name = str(loc[-1])
-    return at(file, child, "unknown_field", f"no field is called {shown(name)}", _known_fields(model, loc, extra), key=True)
+    return at(
+        file, child, "unknown_field", f"no field is called {shown(name)}", _known_fields(model, loc, extra), key=True
+    )
 
 
 def _known_fields(model: type[BaseModel], loc: Loc, extra: Sequence[str]) -> str:

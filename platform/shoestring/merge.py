@@ -67,12 +67,15 @@ class Family:
         assert self.experiments is not None
         if parent.value in (*below, name):
             chain = " → ".join((*below, name, parent.value))
-            return self._refuse(parent, "extends_cycle", f"experiments extend each other: {chain}", "break the circle")
+            self._refuse(parent, "extends_cycle", f"experiments extend each other: {chain}", "break the circle")
+            return None
         if not isinstance(parent.value, str) or parent.value not in self.experiments.value:
             hint = did_you_mean(str(parent.value), self.experiments.value)
-            return self._refuse(parent, "unknown_experiment", f"no experiment is called {shown(parent.value)}", hint)
+            self._refuse(parent, "unknown_experiment", f"no experiment is called {shown(parent.value)}", hint)
+            return None
         if len(below) >= MAX_EXTENDS:
-            return self._refuse(parent, "too_deep", f"a chain of more than {MAX_EXTENDS} extends", "shorten it")
+            self._refuse(parent, "too_deep", f"a chain of more than {MAX_EXTENDS} extends", "shorten it")
+            return None
         above = self.experiments.value[parent.value]
         if not isinstance(above.value, dict):
             return own

@@ -51,9 +51,11 @@ def _exactly_one(values: Frozen, names: tuple[str, ...]) -> None:
 class Until(Frozen):
     """Where a run ends; dollars become whole steps when it is planned."""
 
-    usd: Usd | None = Field(None, description="planned dollars, overheads included")
-    steps: Steps | None = Field(None, description="optimiser updates")
-    images: int | None = Field(None, ge=1, le=10**15, description="training samples; rounded down to whole steps")
+    usd: Usd | None = Field(default=None, description="planned dollars, overheads included")
+    steps: Steps | None = Field(default=None, description="optimiser updates")
+    images: int | None = Field(
+        default=None, ge=1, le=10**15, description="training samples; rounded down to whole steps"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Until:
@@ -66,7 +68,7 @@ class Cadence(Frozen):
 
     every_usd: Usd | None = None
     every_steps: Steps | None = None
-    every_share: float | None = Field(None, gt=0, le=1, description="1 = at the end only")
+    every_share: float | None = Field(default=None, gt=0, le=1, description="1 = at the end only")
 
     @model_validator(mode="after")
     def _one(self) -> Cadence:
@@ -77,8 +79,8 @@ class Cadence(Frozen):
 class EvaluateRequest(Cadence):
     """`val/loss` on fixed noise, every token present."""
 
-    n_images: int = Field(128, ge=1, le=1_000_000)
-    sigmas: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field((0.2, 0.5, 1.0, 2.0, 5.0), min_length=1)
+    n_images: int = Field(default=128, ge=1, le=1_000_000)
+    sigmas: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field(default=(0.2, 0.5, 1.0, 2.0, 5.0), min_length=1)
 
 
 class SamplesRequest(Cadence):
@@ -88,26 +90,26 @@ class SamplesRequest(Cadence):
         min_length=1, max_length=64, description="a list, or a text file under the project with one prompt a line"
     )
     sampler: Literal["heun", "dpmpp2m"] = "dpmpp2m"
-    n_steps: int = Field(10, ge=1, le=1000)
-    guidance: float = Field(3.0, ge=0, le=100)
+    n_steps: int = Field(default=10, ge=1, le=1000)
+    guidance: float = Field(default=3.0, ge=0, le=100)
     seed: Seed = 0
 
 
 class CheckpointsRequest(Cadence):
     """Published checkpoints; the last `keep_last` are kept."""
 
-    keep_last: int = Field(2, ge=1, le=100)
+    keep_last: int = Field(default=2, ge=1, le=100)
 
 
 class StageRequest(Frozen):
     """Consecutive steps with one mask; `share` of what `until` counts: dollars, steps or images."""
 
-    share: float | None = Field(None, gt=0, le=1, description="all shares sum to 1; a single stage needs none")
+    share: float | None = Field(default=None, gt=0, le=1, description="all shares sum to 1; a single stage needs none")
     mask: Mask
     lr: float = Field(gt=0, le=10)
-    warmup_steps: int = Field(0, ge=0, le=MAX_STEPS)
-    cosine_to: float = Field(1.0, gt=0, le=1)
-    grad_clip: float = Field(0.25, gt=0, le=1e9)
+    warmup_steps: int = Field(default=0, ge=0, le=MAX_STEPS)
+    cosine_to: float = Field(default=1.0, gt=0, le=1)
+    grad_clip: float = Field(default=0.25, gt=0, le=1e9)
     noise: LogNormal = LogNormal()
 
 
@@ -117,11 +119,11 @@ class Recipe(Frozen):
     model: ModelConfig
     until: Until
     stages: tuple[StageRequest, ...] = Field(min_length=1, max_length=64)
-    batch_size: int = Field(16, ge=1, le=1_000_000)
+    batch_size: int = Field(default=16, ge=1, le=1_000_000)
     objective: Edm = Edm(kind="edm")
     optimizer: AdamW = AdamW(kind="adamw")
-    caption_dropout: float = Field(0.1, ge=0, lt=1)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
     evaluate: EvaluateRequest = EvaluateRequest(every_share=0.1)
     samples: SamplesRequest | None = None
     checkpoints: CheckpointsRequest = CheckpointsRequest(every_share=0.25)
@@ -140,6 +142,17 @@ class Recipe(Frozen):
             raise PydanticCustomError(
                 "bad_shares", f"stages: the shares sum to {total:g}, not 1", {"hint": "make them sum to 1"}
             )
+        return self
+
+    @model_validator(mode="after")
+    def _until_is_enough(self) -> Recipe:
+        steps = self.until.steps
+        if self.until.images is not None:
+            steps = self.until.images // self.batch_size
+        if steps is not None and steps < len(self.stages):
+            field = "steps" if self.until.steps else "images"
+            message = f"until.{field} {getattr(self.until, field)} is {steps} steps for {len(self.stages)} stage(s)"
+            raise PydanticCustomError("invalid_value", "{message}", {"message": message, "hint": "ask for more"})
         return self
 
     @property
@@ -185,7 +198,9 @@ class Request(Recipe):
             Stage(steps=n, planned_usd_per_step=usd, **stage.model_dump(exclude={"share"}))
             for stage, n, usd in zip(self.stages, steps, usd_per_step, strict=True)
         ]
-        samples = self.samples and Samples(every_steps=every.samples, **_without_cadence(self.samples))
+        samples = None
+        if self.samples:
+            samples = Samples(every_steps=every.samples, **_without_cadence(self.samples))
         return TrainConfig(
             name=self.name,
             seed=self.seed,

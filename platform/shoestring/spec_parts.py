@@ -24,12 +24,14 @@ class Budget(Frozen):
 class ExperimentSpec(Recipe):
     """One experiment: its recipe, and how it is repeated, shown and scheduled."""
 
-    seed: Seed | None = Field(None, description="one seed; or several in `seeds`")
-    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, max_length=64)
-    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field((), max_length=32)
-    notes: str = Field("", max_length=10_000)
-    priority: int = Field(0, ge=-1000, le=1000, description="bigger is sooner")
-    budget: Budget | None = Field(None, description="cap on this run's actual dollars; reaching it pauses the run")
+    seed: Seed | None = Field(default=None, description="one seed; or several in `seeds`")
+    seeds: tuple[Seed, ...] | None = Field(default=None, min_length=1, max_length=64)
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field(default=(), max_length=32)
+    notes: str = Field(default="", max_length=10_000)
+    priority: int = Field(default=0, ge=-1000, le=1000, description="bigger is sooner")
+    budget: Budget | None = Field(
+        default=None, description="cap on this run's actual dollars; reaching it pauses the run"
+    )
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> ExperimentSpec:
@@ -48,8 +50,8 @@ class Search(Frozen):
     low: float | int | None = None
     high: float | int | None = None
     log: bool = False
-    step: float | int | None = Field(None, gt=0)
-    choices: tuple[Scalar, ...] | None = Field(None, min_length=1, max_length=100)
+    step: float | int | None = Field(default=None, gt=0)
+    choices: tuple[Scalar, ...] | None = Field(default=None, min_length=1, max_length=100)
 
     @model_validator(mode="after")
     def _a_range_or_choices(self) -> Search:
@@ -85,10 +87,10 @@ class SweepSpec(Frozen):
     base: str = Field(description="name of the experiment that trials start from")
     search: dict[str, Search] = Field(min_length=1, max_length=16, description="dotted path of a field → its values")
     objectives: dict[Metric, Literal["minimize", "maximize"]] = Field(min_length=1, max_length=3)
-    budget: Budget | None = Field(None, description="cap on the actual dollars of all trials together")
-    trials: int = Field(20, ge=1, le=10_000)
-    until: Until | None = Field(None, description="where each trial ends; default: where the base ends")
-    seed: Seed = Field(0, description="of the search and of every trial")
+    budget: Budget | None = Field(default=None, description="cap on the actual dollars of all trials together")
+    trials: int = Field(default=20, ge=1, le=10_000)
+    until: Until | None = Field(default=None, description="where each trial ends; default: where the base ends")
+    seed: Seed = Field(default=0, description="of the search and of every trial")
 
 
 class Showcase(Frozen):
@@ -99,7 +101,9 @@ class Showcase(Frozen):
     @model_validator(mode="after")
     def _in_dollars(self) -> Showcase:
         if self.until.usd is None:
-            raise PydanticCustomError("invalid_value", "until: the showcase is counted in usd", {"hint": "until: {usd: …}"})
+            raise PydanticCustomError(
+                "invalid_value", "until: the showcase is counted in usd", {"hint": "until: {usd: …}"}
+            )
         return self
 
 
@@ -109,9 +113,13 @@ class FileSpec(Frozen):
     version: Literal[1]
     project: Name
     data: Name = Field(description="an encoded data set: the folder data/<name>")
-    hardware: Name = Field("this-machine", description="a price row (`shoestring plan` shows them)")
-    budget: Budget | None = Field(None, description="everything in this file together; refused above it at submission")
-    defaults: dict[str, Any] | None = Field(None, description="fields for every experiment that does not write them")
+    hardware: Name = Field(default="this-machine", description="a price row (`shoestring plan` shows them)")
+    budget: Budget | None = Field(
+        default=None, description="everything in this file together; refused above it at submission"
+    )
+    defaults: dict[str, Any] | None = Field(
+        default=None, description="fields for every experiment that does not write them"
+    )
     experiments: dict[Name, Any] = Field(min_length=1, max_length=1000)
     sweeps: dict[Name, SweepSpec] = Field(default_factory=dict, max_length=100)
     showcase: Showcase | None = None

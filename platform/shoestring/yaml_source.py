@@ -63,9 +63,10 @@ class Node:
         """The deepest node on `path`. Parts that name no child (tags of a union) are stepped over."""
         node = self
         for part in path:
-            if isinstance(node.value, dict) and part in node.value:
-                node = node.value[part]
-            elif isinstance(node.value, list) and isinstance(part, int) and 0 <= part < len(node.value):
+            known = node.value if isinstance(node.value, dict) else ()
+            if isinstance(node.value, list) and isinstance(part, int):
+                known = range(len(node.value))
+            if part in known:
                 node = node.value[part]
         return node
 
@@ -105,7 +106,9 @@ def parse(content: bytes, file: str) -> Document:
     except yaml.YAMLError as error:
         raise SpecInvalid([*faults, Fault(file, 1, 1, "", "yaml_syntax", str(error))]) from None
     if root is None or root.value is None:
-        faults.append(Fault(file, 1, 1, "", "empty", "the file says nothing", "start with `version: 1`; see docs/spec.md"))
+        faults.append(
+            Fault(file, 1, 1, "", "empty", "the file says nothing", "start with `version: 1`; see docs/spec.md")
+        )
     elif not isinstance(root.value, dict) and not faults:
         what = f"the top of the file must be a mapping, not {kind_of(root.value)}"
         faults.append(Fault(file, root.line, root.col, "", "wrong_type", what, "start with `version: 1`"))

@@ -1,0 +1,135 @@
+"""Seconds and dollars of the pieces of a run: measured here, fitted from what was measured, or assumed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shoestring_trainer.config import NoMask, Price
+
+from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work, fit
+from shoestring.prices import PriceRow
+from shoestring.request import Request
+
+ASSUMED_CORE_FLOPS_PER_S = 15e9  # small fp32 models, one CPU core (recipe §4 saw 45e9 on larger ones)
+ASSUMED_LOW, ASSUMED_HIGH = 0.5, 2.0  # p10 and p90 of a forecast that nothing was measured for
+FORWARDS_PER_STEP = {"heun": 2, "dpmpp2m": 1}
+# Seconds beside the steps, as long as nothing is measured.
+ASSUMED_STARTUP_S, ASSUMED_CHECKPOINT_S, ASSUMED_PICTURE_S = 6.0, 0.3, 0.02
+Z_90 = 1.28  # the 10th and 90th percentile of a normal distribution, in standard deviations
+
+How = Literal["measured", "fitted", "assumed"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 10th and 90th percentile as factors, and where it comes from."""
+
+    value: float
+    low: float
+    high: float
+    how: How
+
+
+@dataclass(frozen=True)
+class Costs:
+    """All that is known of a machine's speed and price. `flops_per_s` is what is assumed where nothing is measured."""
+
+    name: str
+    row: PriceRow
+    calibration: Calibration
+    flops_per_s: float
+
+    @property
+    def price(self) -> Price:
+        return self.row.price(self.name)
+
+    @property
+    def assumption(self) -> str:
+        """What is assumed without a calibration, in words."""
+        if self.row.peak_tflops:
+            percent = 100 * self.row.assumed_utilisation
+            return f"uncalibrated: assumed {percent:.1f} % of {self.row.peak_tflops:g} TFLOP/s"
+        return f"uncalibrated: assumed {self.flops_per_s / 1e9:g} GFLOP/s"
+
+    def usd(self, seconds: float, request: Request) -> float:
+        """Dollars of so many seconds on the wall."""
+        return seconds * self.devices(request) * self.row.usd_per_hour / 3600
+
+    def devices(self, request: Request) -> int:
+        """Devices that are paid for: every GPU, or the one machine."""
+        return request.compute.processes if request.compute.device == "cuda" else 1
+
+    def steps(self, request: Request) -> list[Estimate]:
+        """Seconds of one step of each stage."""
+        kinds: dict[object, Fit | None] = {}
+        return [self._step(work, kinds) for work in stage_works(request)]
+
+    def _step(self, work: Work, fits: dict[object, Fit | None]) -> Estimate:
+        measured = self.calibration.shapes.get(work.key) if self.row.local else None
+        if measured:
+            width = Z_90 * max(MIN_SPREAD, measured.spread)
+            return Estimate(measured.s_per_step, 1 - min(width, 0.5), 1 + width, "measured")
+        if self.row.local and work.kind not in fits:
+            fits[work.kind] = fit(self.calibration, work.kind)
+        fitted = fits.get(work.kind)
+        if fitted:
+            width = Z_90 * fitted.spread
+            return Estimate(fitted.seconds(work), 1 - min(width, 0.5), 1 + width, "fitted")
+        return Estimate(work.flops / self._speed(work), ASSUMED_LOW, ASSUMED_HIGH, "assumed")
+
+    def _speed(self, work: Work) -> float:
+        """Assumed FLOP/s of all processes together; processes of one machine share its cores."""
+        return self.flops_per_s * (work.compute.processes if work.compute.device == "cuda" else 1)
+
+    def overheads(self, request: Request) -> RunOverheads:
+        """Seconds of everything in this run that is no step."""
+        full = full_work(request)
+        per = self.calibration.overheads if self.row.local else None
+        if per is None:
+            per_flop = 2 / self._speed(full)  # forward passes without gradients reach less of the peak
+            per = Overheads(ASSUMED_STARTUP_S, per_flop, per_flop, ASSUMED_PICTURE_S, ASSUMED_CHECKPOINT_S)
+        evaluate, samples = request.evaluate, request.samples
+        evaluation_s = evaluate.n_images * len(evaluate.sigmas) * full.forward_flops * per.s_per_val_flop
+        grid_s = 0.0
+        if samples:
+            forwards = samples.n_steps * FORWARDS_PER_STEP[samples.sampler] * (2 if samples.guidance != 1 else 1)
+            picture_s = forwards * full.forward_flops * per.s_per_sample_flop + per.s_per_sample_image
+            grid_s = len(samples.prompts) * picture_s
+        return RunOverheads(per.startup_s, evaluation_s, grid_s, per.s_per_checkpoint)
+
+
+@dataclass(frozen=True)
+class RunOverheads:
+    """Seconds of starting, of one evaluation, one sample grid, one checkpoint."""
+
+    startup_s: float
+    evaluation_s: float
+    grid_s: float
+    checkpoint_s: float
+
+
+def assumed_flops_per_s(row: PriceRow, cores: int) -> float:
+    """FLOP/s of one device as long as nothing was measured."""
+    if row.peak_tflops:
+        return row.peak_tflops * 1e12 * row.assumed_utilisation
+    return ASSUMED_CORE_FLOPS_PER_S * cores
+
+
+def stage_works(request: Request) -> list[Work]:
+    """The kind of step of each stage."""
+    return [
+        Work(request.model, request.data, request.batch_size, stage.mask, request.compute) for stage in request.stages
+    ]
+
+
+def full_work(request: Request) -> Work:
+    """The work with every token, as evaluation and sampling do it."""
+    return Work(request.model, request.data, request.batch_size, NoMask(kind="none"), request.compute)
+
+
+def worst(estimates: Sequence[Estimate]) -> How:
+    """The least known of several estimates."""
+    order: tuple[How, ...] = ("measured", "fitted", "assumed")
+    return max((e.how for e in estimates), key=order.index)

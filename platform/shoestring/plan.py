@@ -1,0 +1,163 @@
+"""Plan a file: read the spec, the data set's facts, the prices and this machine's calibration, then price all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoestring_trainer.config import DataConfig
+from shoestring_trainer.manifest import read_manifest
+
+from shoestring.calibration import machine, read_calibration, usable_cores
+from shoestring.cost import Costs, assumed_flops_per_s
+from shoestring.errors import EnvironmentProblem, Fault, NotFound, SpecInvalid
+from shoestring.faults import at, did_you_mean, distinct
+from shoestring.home import Home
+from shoestring.prices import read_prices
+from shoestring.provenance import code_digest, hardware
+from shoestring.request import Request
+from shoestring.resolve import Facts, SweepRequest, resolve, resolve_sweeps
+from shoestring.run_plan import FilePlan, PlanRefused, RunPlan, SweepPlan, check_budget, extend_plan, plan_request
+from shoestring.spec import Spec, read_spec
+from shoestring.yaml_source import Node
+
+__all__ = [
+    "FilePlan", "PlanRefused", "RunPlan", "Survey", "SweepPlan",
+    "check_budget", "extend_plan", "plan_file", "plan_request", "read_costs", "read_data", "survey",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A spec with everything that its requests and prices depend on."""
+
+    spec: Spec
+    facts: Facts
+    costs: Costs
+    requests: tuple[Request, ...]
+    sweeps: tuple[SweepRequest, ...]
+
+    def sweep(self, name: str) -> SweepRequest:
+        """The sweep called `name`. Raises NotFound."""
+        found = next((s for s in self.sweeps if s.name == name), None)
+        if found is None:
+            hint = did_you_mean(name, [s.name for s in self.sweeps]) or "the file has no `sweeps`"
+            raise NotFound(f"{self.spec.file} has no sweep {name!r}", hint)
+        return found
+
+
+def survey(path: Path, home: Home | None = None) -> Survey:
+    """Read everything that planning `path` needs. Raises SpecInvalid, EnvironmentProblem, NotFound."""
+    home = home or Home.find(path.resolve().parent)
+    spec = read_spec(path)
+    costs = read_costs(home, spec)
+    facts = Facts(read_data(home, spec.top.data), code_digest(), costs.row.device)
+    return Survey(spec, facts, costs, tuple(resolve(spec, facts)), tuple(resolve_sweeps(spec, facts)))
+
+
+def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = ()) -> FilePlan:
+    """Price every run of the file, or those of the experiments named in `only` (then without sweeps).
+
+    Raises SpecInvalid, EnvironmentProblem, NotFound.
+    """
+    surveyed = survey(path, home)
+    spec, costs = surveyed.spec, surveyed.costs
+    known = {name for r in surveyed.requests for name in (r.experiment, r.name)}
+    for name in only:
+        if name not in known:
+            raise NotFound(f"{spec.file} has no experiment {name!r}", did_you_mean(name, known))
+    chosen = [r for r in surveyed.requests if not only or r.experiment in only or r.name in only]
+    faults: list[Fault] = []
+    runs = [plan for request in chosen if (plan := _priced(spec, request, costs, faults))]
+    sweeps = [
+        SweepPlan(sweep, trial)
+        for sweep in ([] if only else surveyed.sweeps)
+        if (trial := _priced(spec, sweep.base, costs, faults, sweep.name))
+    ]
+    faults += [fault for run in runs if (fault := _cap_fault(spec, run))]
+    if faults:
+        raise SpecInvalid(distinct(faults))
+    return FilePlan(
+        file=spec.file,
+        project=spec.top.project,
+        runs=tuple(runs),
+        sweeps=tuple(sweeps),
+        max_usd=spec.max_usd,
+        warnings=tuple(_warnings(costs, runs)),
+    )
+
+
+def read_data(home: Home, name: str) -> DataConfig:
+    """The facts of the data set data/<name>. Raises EnvironmentProblem when it is not built."""
+    try:
+        return read_manifest(home.data / name)
+    except FileNotFoundError:
+        known = sorted(p.parent.name for p in home.data.glob("*/manifest.json"))
+        have = f"; built are: {', '.join(known)}" if known else ""
+        hint = (
+            "run `dvc repro`, or `python -m shoestring_trainer.prepare.procedural data/procedural-16` for the tiny set"
+        )
+        raise EnvironmentProblem(f"data set {name!r} is not built (no data/{name}/manifest.json){have}", hint) from None
+    except ValueError as error:
+        raise EnvironmentProblem(str(error), "run `dvc repro`") from None
+
+
+def read_costs(home: Home, spec: Spec) -> Costs:
+    """The price row that the spec names, and what is known of that hardware's speed. Raises SpecInvalid."""
+    rows, name = read_prices(home.root), spec.top.hardware
+    if name not in rows:
+        place = spec.root.nearest(("hardware",))
+        what = f"no price row is called {name!r}"
+        raise SpecInvalid([at(spec.file, place, "unknown_hardware", what, did_you_mean(name, rows))])
+    row = rows[name]
+    calibration = read_calibration(home.calibrations, machine(hardware()))
+    return Costs(name, row, calibration, assumed_flops_per_s(row, usable_cores()))
+
+
+def _priced(
+    spec: Spec, request: Request, costs: Costs, faults: list[Fault], sweep: str | None = None
+) -> RunPlan | None:
+    try:
+        return plan_request(request, costs)
+    except PlanRefused as error:
+        place = _written(spec, request, error.path, sweep)
+        faults.append(at(spec.file, place, error.code, error.bare_message, error.hint))
+        return None
+
+
+def _written(spec: Spec, request: Request, path: str, sweep: str | None) -> Node:
+    """Where the field was written: in the sweep, or in the experiment and what it inherits."""
+    parts = path.split(".")
+    node = spec.root.nearest(("sweeps", sweep)) if sweep else spec.root
+    if sweep and node.get(parts[0]):
+        return node.nearest(parts)
+    experiment = spec.experiment(request.experiment)
+    return experiment.node.nearest(parts) if experiment else node
+
+
+def _cap_fault(spec: Spec, run: RunPlan) -> Fault | None:
+    """A cap that stops the run before its first checkpoint: every attempt would start again from nothing."""
+    cap = run.request.max_usd
+    every = run.config.checkpoints.every_steps
+    first = run.config.planned_usd_at(min(every, run.n_steps))
+    if cap is None or cap >= first:
+        return None
+    place = _written(spec, run.request, "budget.max_usd", None)
+    what = f"${cap:g} stops {run.name} before its first checkpoint, at ${first:.2g}"
+    return at(spec.file, place, "budget_below_checkpoint", what, "raise it, or checkpoint more often")
+
+
+def _warnings(costs: Costs, runs: Sequence[RunPlan]) -> list[str]:
+    warnings = []
+    if any(not run.calibrated for run in runs):
+        how = "" if not costs.row.local else "; `shoestring calibrate` measures this machine"
+        warnings.append(f"{costs.assumption}{how}")
+    for run in runs:
+        cap = run.request.max_usd
+        if cap is not None and cap < run.usd.p50:
+            warnings.append(f"{run.name}: budget.max_usd ${cap:g} is below the plan ${run.usd.p50:.5f}; it will pause")
+        epochs = run.images / run.request.data.n_train
+        if epochs > 200:
+            warnings.append(f"{run.name}: sees each training image {epochs:.0f} times")
+    return warnings

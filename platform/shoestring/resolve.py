@@ -1,0 +1,155 @@
+"""From a spec to requests: one per experiment, matrix point and seed; and the sweeps around them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from shoestring_trainer.config import DataConfig
+
+from shoestring.errors import Fault, SpecInvalid, UsageError
+from shoestring.faults import at, distinct, from_validation
+from shoestring.request import Recipe, Request
+from shoestring.spec import Experiment, Spec
+from shoestring.spec_parts import Search, SweepSpec
+
+_RECIPE = set(Recipe.model_fields)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a request needs besides the spec: the data set's facts, the trainer's code, the device to compute on."""
+
+    data: DataConfig
+    code_digest: str
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched field: a range of whole or real numbers, or choices."""
+
+    path: str
+    low: float | int | None
+    high: float | int | None
+    log: bool
+    step: float | int | None
+    choices: tuple[Any, ...] | None
+    integer: bool  # the field takes whole numbers only
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """A search, ready to propose trials: `base` already carries the sweep's own `until` and seed."""
+
+    name: str
+    project: str
+    base: Request
+    parameters: tuple[Parameter, ...]
+    objectives: dict[str, str]  # metric → "minimize" | "maximize", in order
+    max_usd: float | None
+    trials: int
+    seed: int
+    spec: SweepSpec
+
+    def trial(self, number: int, params: dict[str, Any]) -> Request:
+        """The request of trial `number`. Raises UsageError when the values do not fit together."""
+        request = self.base.with_params(params)
+        return request.called(f"{self.name}/t{number}", experiment=f"{self.name[:56]}.t{number}")
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, **self.spec.model_dump(mode="json", exclude_none=True)}
+
+
+def resolve(spec: Spec, facts: Facts) -> list[Request]:
+    """One request per experiment × matrix point × seed, in the file's order. Raises SpecInvalid."""
+    faults: list[Fault] = []
+    requests = [
+        request
+        for experiment in spec.experiments
+        for seed in experiment.spec.all_seeds
+        if (request := _request(spec, experiment, seed, facts, faults))
+    ]
+    if faults:
+        raise SpecInvalid(distinct(faults))
+    return requests
+
+
+def resolve_sweeps(spec: Spec, facts: Facts) -> list[SweepRequest]:
+    """Every sweep of the file, its search tried at both ends of each parameter. Raises SpecInvalid."""
+    faults: list[Fault] = []
+    sweeps = [s for name in spec.top.sweeps if (s := _sweep(spec, name, facts, faults))]
+    if faults:
+        raise SpecInvalid(distinct(faults))
+    return sweeps
+
+
+def _request(spec: Spec, experiment: Experiment, seed: int, facts: Facts, faults: list[Fault]) -> Request | None:
+    recipe = experiment.spec
+    values = recipe.model_dump(include=_RECIPE)
+    if "compute" not in recipe.model_fields_set or "device" not in recipe.compute.model_fields_set:
+        values["compute"]["device"] = facts.device
+    values |= {
+        "name": f"{experiment.name}/s{seed}",
+        "experiment": experiment.name,
+        "project": spec.top.project,
+        "data": facts.data,
+        "seed": seed,
+        "hardware": spec.top.hardware,
+        "code_digest": facts.code_digest,
+        "tags": recipe.tags,
+        "notes": recipe.notes,
+        "priority": recipe.priority,
+        "max_usd": recipe.budget.max_usd if recipe.budget else None,
+    }
+    try:
+        return Request.model_validate(values, strict=True)
+    except ValidationError as error:
+        faults += from_validation(spec.file, experiment.node, error, Request)
+        return None
+
+
+def _sweep(spec: Spec, name: str, facts: Facts, faults: list[Fault]) -> SweepRequest | None:
+    sweep, node = spec.top.sweeps[name], spec.root.nearest(("sweeps", name))
+    experiment = spec.experiment(sweep.base)
+    assert experiment is not None  # read_spec has checked
+    base = _request(spec, experiment, sweep.seed, facts, faults)
+    if base is None:
+        return None
+    if sweep.until is not None:
+        base = base.with_param("until", sweep.until.model_dump())
+    parameters = []
+    for path, search in sweep.search.items():
+        try:
+            parameters.append(_parameter(base, path, search))
+        except UsageError as error:
+            place = node.nearest(("search", path))
+            faults.append(at(spec.file, place, error.code, error.message, error.hint, key=True))
+    max_usd = sweep.budget.max_usd if sweep.budget else None
+    return SweepRequest(
+        name=name,
+        project=spec.top.project,
+        base=base,
+        parameters=tuple(parameters),
+        objectives=dict(sweep.objectives),
+        max_usd=max_usd,
+        trials=sweep.trials,
+        seed=sweep.seed,
+        spec=sweep,
+    )
+
+
+def _parameter(base: Request, path: str, search: Search) -> Parameter:
+    """Try the values on the base request. Raises UsageError with what does not fit."""
+    tried = [base.with_param(path, value) for value in (search.choices or search.ends)]
+    integer = isinstance(value_at(tried[0], path), int)
+    return Parameter(path, search.low, search.high, search.log, search.step, search.choices, integer)
+
+
+def value_at(request: Request, path: str) -> Any:
+    """The value at a dotted path of a request."""
+    value: Any = request.model_dump()
+    for part in path.split("."):
+        value = value[int(part)] if isinstance(value, tuple | list) else value[part]
+    return value

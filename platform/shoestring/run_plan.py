@@ -1,0 +1,283 @@
+"""What each run will be and cost, before anything runs: dollars become whole steps, frozen in a TrainConfig. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from shoestring_trainer.config import Stage, Start, TrainConfig
+from shoestring_trainer.flops import forward_flops, memory_bytes
+
+from shoestring.cost import Costs, Estimate, How, full_work, stage_works, worst
+from shoestring.errors import SPEC_INVALID, BudgetRefused, ShoestringError
+from shoestring.request import Request
+from shoestring.resolve import SweepRequest
+from shoestring.steps import Pace, Schedule, TooLittle
+
+
+class PlanRefused(ShoestringError):
+    """A request that cannot be priced as written; `path` is the field to change."""
+
+    exit_code, code = SPEC_INVALID, "plan_refused"
+
+    def __init__(self, path: str, message: str, hint: str, code: str) -> None:
+        super().__init__(f"{path}: {message}", hint, code=code)
+        self.path, self.bare_message = path, message
+
+
+@dataclass(frozen=True)
+class Usd:
+    """A forecast in dollars: 10th, 50th and 90th percentile."""
+
+    p10: float
+    p50: float
+    p90: float
+
+    def __add__(self, other: Usd) -> Usd:
+        """Sum as if both err together (they run on one machine), which is the careful side."""
+        return Usd(self.p10 + other.p10, self.p50 + other.p50, self.p90 + other.p90)
+
+    def times(self, n: float) -> Usd:
+        return Usd(n * self.p10, n * self.p50, n * self.p90)
+
+
+NO_USD = Usd(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run, priced. `request` is what was asked for, `config` what the trainer gets."""
+
+    request: Request
+    config: TrainConfig
+    spec_hash: str
+    parameters: int
+    tokens: int
+    tokens_kept: tuple[int, ...]  # per stage
+    forward_flops: tuple[dict[str, float], ...]  # per image, by component, per stage
+    flops_per_image: tuple[float, ...]  # forward and backward, per stage
+    steps: tuple[int, ...]  # per stage
+    s_per_step: tuple[float, ...]  # per stage, overheads apart
+    images: int
+    flop: float
+    hours: float
+    gpu_hours: float
+    usd: Usd
+    memory_bytes: dict[str, int]  # of the stage that needs most
+    how: How
+    note: str  # the calibration in words
+
+    @property
+    def name(self) -> str:
+        return self.request.name
+
+    @property
+    def calibrated(self) -> bool:
+        return self.how != "assumed"
+
+    @property
+    def n_steps(self) -> int:
+        return sum(self.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the request and the config, which are stored beside it."""
+        fields = {k: v for k, v in vars(self).items() if k not in ("request", "config")}
+        return {
+            "name": self.name,
+            "experiment": self.request.experiment,
+            "seed": self.request.seed,
+            **fields,
+            "usd": asdict(self.usd),
+            "n_steps": self.n_steps,
+            "calibrated": self.calibrated,
+            "hardware": self.config.price.hardware,
+            "usd_per_hour": self.config.price.usd_per_hour,
+            "every": {
+                "evaluate": self.config.evaluate.every_steps,
+                "samples": self.config.samples.every_steps if self.config.samples else None,
+                "checkpoints": self.config.checkpoints.every_steps,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep, priced by its base: one trial, and all that are asked for or affordable."""
+
+    sweep: SweepRequest
+    trial: RunPlan
+
+    @property
+    def usd(self) -> Usd:
+        """All trials, at most the sweep's budget."""
+        total = self.trial.usd.times(self.sweep.trials)
+        cap = self.sweep.max_usd
+        return total if cap is None else Usd(min(total.p10, cap), min(total.p50, cap), min(total.p90, cap))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.sweep.name,
+            "trials": self.sweep.trials,
+            "trial_usd": asdict(self.trial.usd),
+            "usd": asdict(self.usd),
+            "max_usd": self.sweep.max_usd,
+        }
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """All runs of a file, priced, and its sweeps. `totals` are of the runs."""
+
+    file: str
+    project: str
+    runs: tuple[RunPlan, ...]
+    sweeps: tuple[SweepPlan, ...]
+    max_usd: float | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def usd(self) -> Usd:
+        return sum((run.usd for run in self.runs), NO_USD)
+
+    @property
+    def usd_with_sweeps(self) -> Usd:
+        return sum((sweep.usd for sweep in self.sweeps), self.usd)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        flop, gpu_hours = sum(run.flop for run in self.runs), sum(run.gpu_hours for run in self.runs)
+        return {"flop": flop, "gpu_hours": gpu_hours, "usd": asdict(self.usd)}
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "project": self.project,
+            "runs": [run.as_json() for run in self.runs],
+            "totals": self.totals,
+            "sweeps": [sweep.as_json() for sweep in self.sweeps],
+            "budget": {"max_usd": self.max_usd},
+            "warnings": list(self.warnings),
+        }
+
+
+def check_budget(plan: FilePlan, spent_usd: float = 0.0) -> None:
+    """Refuse a plan whose 90th percentile, sweeps and `spent_usd` included, is over the file's budget.
+
+    Raises BudgetRefused.
+    """
+    usd = plan.usd_with_sweeps
+    if plan.max_usd is not None and spent_usd + usd.p90 > plan.max_usd:
+        sweeps = f" and {len(plan.sweeps)} sweep(s)" if plan.sweeps else ""
+        spent = f" after ${spent_usd:.5f} already spent" if spent_usd else ""
+        raise BudgetRefused(
+            f"{plan.file}: {len(plan.runs)} run(s){sweeps} may cost ${usd.p90:.5f}{spent} (90th percentile; "
+            f"expected ${usd.p50:.5f}); budget.max_usd is ${plan.max_usd:g}",
+            "lower `until`, drop runs, raise budget.max_usd, or run `shoestring calibrate` to narrow the forecast",
+        )
+
+
+def plan_request(request: Request, costs: Costs) -> RunPlan:
+    """Price one request. Raises PlanRefused when its dollars do not buy a step."""
+    estimates = costs.steps(request)
+    pace = _pace(request, costs, estimates)
+    until = request.until
+    if until.usd is not None:
+        schedule = _buy(request, pace, until.usd)
+    else:
+        n_steps = until.steps or (until.images or 0) // request.batch_size
+        schedule = pace.count(request, n_steps)
+    usd_per_step = _spread_over_steps(schedule, pace)
+    try:
+        config = request.to_config(list(schedule.steps), usd_per_step, schedule.every, costs.price)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PlanRefused("until", f"{where}: {first['msg']}", "ask for less", "out_of_range") from None
+    return _run_plan(request, config, costs, estimates, schedule, request.spec_hash)
+
+
+def extend_plan(request: Request, winner: TrainConfig, start: Start, extra_usd: float, costs: Costs) -> RunPlan:
+    """Plan `winner` trained on from `start` for `extra_usd` more, through its own stages once more.
+
+    The new config begins with the stages already trained, as `Start` demands; the plan's dollars are the new ones.
+    Raises PlanRefused.
+    """
+    total_usd = winner.planned_usd_at(winner.n_steps) + extra_usd
+    request = request.with_param("until", {"usd": total_usd, "steps": None, "images": None})
+    estimates = costs.steps(request)
+    pace = _pace(request, costs, estimates, first=start.step)
+    schedule = _buy(request, pace, extra_usd)
+    usd_per_step = _spread_over_steps(schedule, pace)
+    fresh = request.to_config(list(schedule.steps), usd_per_step, schedule.every, costs.price)
+    added = [stage.model_copy(update={"warmup_steps": 0}) for stage in fresh.stages]  # the optimiser is warm
+    stages: list[Stage] = [*winner.stages, *added]
+    values = fresh.model_dump() | {"stages": [s.model_dump() for s in stages], "start": start.model_dump()}
+    spec_hash = hashlib.sha256(f"{request.spec_hash} continues {start.step} {winner.name}".encode()).hexdigest()
+    return _run_plan(request, TrainConfig.model_validate(values), costs, estimates, schedule, spec_hash)
+
+
+def _pace(request: Request, costs: Costs, estimates: list[Estimate], first: int = 0) -> Pace:
+    return Pace(tuple(e.value for e in estimates), costs.overheads(request), costs.usd(1.0, request), first)
+
+
+def _buy(request: Request, pace: Pace, usd: float) -> Schedule:
+    if not pace.usd_per_s:
+        what = f"{request.hardware} costs $0 an hour, so dollars buy no end"
+        raise PlanRefused("until.usd", what, "use until: {steps: …}, or give the hardware a price", "free_hardware")
+    try:
+        return pace.buy(request, usd)
+    except TooLittle as error:
+        needed = error.needed_s * pace.usd_per_s
+        what = (
+            f"${usd:g} buys {usd / pace.usd_per_s:.3g} s; starting, one step of each stage, an evaluation and a "
+            f"checkpoint take {error.needed_s:.3g} s (${needed:.2g})"
+        )
+        hint = f"ask for at least ${2 * needed:.2g}, evaluate fewer images, or draw fewer samples"
+        raise PlanRefused("until.usd", what, hint, "until_too_small") from None
+
+
+def _spread_over_steps(schedule: Schedule, pace: Pace) -> list[float]:
+    """Dollars of a step of each stage, the run's overheads spread in proportion, so that they sum to the plan."""
+    factor = schedule.seconds / schedule.training_s * pace.usd_per_s
+    return [s * factor for s in pace.step_s]
+
+
+def _run_plan(
+    request: Request, config: TrainConfig, costs: Costs, estimates: list[Estimate], schedule: Schedule, spec_hash: str
+) -> RunPlan:
+    works, data = stage_works(request), request.data
+    memory = [
+        memory_bytes(w.model, data.shape, data.caption_tokens, w.mask, request.batch_size, data.caption_dim)
+        for w in works
+    ]
+    training = sum(n * e.value for n, e in zip(schedule.steps, estimates, strict=True))
+    low, high = (
+        sum(n * e.value * factor for n, e, factor in zip(schedule.steps, estimates, factors, strict=True)) / training
+        for factors in ([e.low for e in estimates], [e.high for e in estimates])
+    )
+    usd, how = costs.usd(schedule.seconds, request), worst(estimates)
+    flops_per_image = tuple(w.flops / request.batch_size for w in works)
+    return RunPlan(
+        request=request,
+        config=config,
+        spec_hash=spec_hash,
+        parameters=full_work(request).parameters,
+        tokens=config.n_tokens,
+        tokens_kept=tuple(w.mask.tokens_kept(config.n_tokens) for w in works),
+        forward_flops=tuple(
+            forward_flops(w.model, data.shape, data.caption_tokens, w.mask, data.caption_dim) for w in works
+        ),
+        flops_per_image=flops_per_image,
+        steps=schedule.steps,
+        s_per_step=tuple(e.value for e in estimates),
+        images=sum(schedule.steps) * request.batch_size,
+        flop=sum(n * request.batch_size * f for n, f in zip(schedule.steps, flops_per_image, strict=True)),
+        hours=schedule.seconds / 3600,
+        gpu_hours=schedule.seconds / 3600 * costs.devices(request),
+        usd=Usd(low * usd, usd, high * usd),
+        memory_bytes=max(memory, key=lambda parts: sum(parts.values())),
+        how=how,
+        note={"measured": "calibrated", "fitted": "fitted to this machine's calibration"}.get(how, costs.assumption),
+    )

@@ -1,0 +1,120 @@
+"""Dollars, steps or images become whole steps per stage and whole cadences. Pure: seconds in, steps out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shoestring_trainer.config import MAX_STEPS
+
+from shoestring.cost import RunOverheads
+from shoestring.request import Cadence, Every, Request
+
+BISECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Whole steps of each stage, whole cadences, and the seconds of all of it."""
+
+    steps: tuple[int, ...]
+    every: Every
+    seconds: float  # overheads included
+    training_s: float
+
+
+class TooLittle(Exception):
+    """The dollars do not buy starting up and one step of each stage; `needed_s` would."""
+
+    def __init__(self, needed_s: float) -> None:
+        super().__init__(f"{needed_s:.1f} s")
+        self.needed_s = needed_s
+
+
+def times(every: int, last: int, first: int = 0) -> int:
+    """How often a thing done every so many steps, and at the end, happens after step `first`."""
+    return last // every - first // every + (last % every != 0)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a schedule is made from: seconds of a step per stage, of the rest, dollars of a second, the first step."""
+
+    step_s: tuple[float, ...]
+    overheads: RunOverheads
+    usd_per_s: float
+    first: int = 0
+
+    def schedule(self, request: Request, steps: Sequence[int], asked_s: float | None = None) -> Schedule:
+        """Price these steps. `asked_s` is what a run in dollars was asked to last."""
+        n = sum(steps)
+        training_s = sum(k * s for k, s in zip(steps, self.step_s, strict=True))
+
+        def whole(cadence: Cadence | None, one_s: float) -> tuple[int, float]:
+            if cadence is None:
+                return 1, 0.0
+            total_s = asked_s or self.overheads.startup_s + training_s  # in steps or images: about
+            every = _every(cadence, n, total_s * self.usd_per_s)
+            return every, one_s * times(every, self.first + n, self.first)
+
+        evaluate, evaluate_s = whole(request.evaluate, self.overheads.evaluation_s)
+        samples, samples_s = whole(request.samples, self.overheads.grid_s)
+        checkpoints, checkpoints_s = whole(request.checkpoints, self.overheads.checkpoint_s)
+        seconds = self.overheads.startup_s + training_s + evaluate_s + samples_s + checkpoints_s
+        every = Every(evaluate=evaluate, samples=samples, checkpoints=checkpoints)
+        return Schedule(tuple(steps), every, seconds, training_s)
+
+    def buy(self, request: Request, usd: float) -> Schedule:
+        """The most steps for at most `usd`, stages sharing the training seconds. Raises TooLittle."""
+        asked_s = usd / self.usd_per_s if self.usd_per_s else math.inf
+        least = self.schedule(request, [1] * len(self.step_s), asked_s)
+        if least.seconds > asked_s:
+            raise TooLittle(least.seconds)
+        low, high = 0.0, min(asked_s, MAX_STEPS * min(self.step_s))
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            if self.schedule(request, self._split(request, middle), asked_s).seconds <= asked_s:
+                low = middle
+            else:
+                high = middle
+        return self._fill(request, self._split(request, low), asked_s)
+
+    def _split(self, request: Request, training_s: float) -> list[int]:
+        """Whole steps of each stage out of so many training seconds, at least one each."""
+        shares = zip(request.shares, self.step_s, strict=True)
+        return [max(1, int(share * training_s / step_s + 1e-9)) for share, step_s in shares]
+
+    def _fill(self, request: Request, steps: list[int], asked_s: float) -> Schedule:
+        """Spend what rounding left: a step more for the stage that lags most behind its share, while it fits."""
+        best = self.schedule(request, steps, asked_s)
+        while True:
+            lag = [
+                share - n * s / best.training_s
+                for share, n, s in zip(request.shares, best.steps, self.step_s, strict=True)
+            ]
+            for stage in sorted(range(len(lag)), key=lambda i: -lag[i]):
+                more = [n + (i == stage) for i, n in enumerate(best.steps)]
+                tried = self.schedule(request, more, asked_s)
+                if tried.seconds <= asked_s and sum(more) <= MAX_STEPS:
+                    best = tried
+                    break
+            else:
+                return best
+
+    def count(self, request: Request, n_steps: int) -> Schedule:
+        """So many steps, stages sharing the steps."""
+        steps = [max(1, int(share * n_steps + 1e-9)) for share in request.shares]
+        steps[steps.index(max(steps))] += n_steps - sum(steps)
+        return self.schedule(request, steps)
+
+
+def _every(cadence: Cadence, n_steps: int, total_usd: float) -> int:
+    """A cadence in whole steps of a run of `n_steps` that costs `total_usd`."""
+    if cadence.every_steps is not None:
+        return min(cadence.every_steps, n_steps)
+    if cadence.every_share is not None:
+        return max(1, math.ceil(n_steps * cadence.every_share - 1e-9))
+    assert cadence.every_usd is not None
+    n_times = max(1, min(n_steps, int(total_usd / cadence.every_usd + 1e-9)))
+    return max(1, math.ceil(n_steps / n_times))
