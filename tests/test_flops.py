@@ -103,6 +103,28 @@ def test_a_training_step_is_three_forward_passes_and_memory_shrinks_with_masking
     assert masked["optimizer"] == dense["optimizer"] == 8 * flops.parameters(model, 8, 384)
 
 
+@pytest.mark.parametrize("experts", [None, Experts(count=4)], ids=["dense", "experts"])
+@pytest.mark.parametrize("ratio", [0.0, 0.75])
+def test_the_memory_of_activations_is_near_what_torch_keeps_for_the_backward_pass(experts, ratio):
+    model = PRESETS["spark"].model_copy(update={"experts": experts})
+    mask = RandomMask(kind="random", ratio=ratio)
+    net = DiT(model, (8, 8, 8), 384)
+    weights = {weight.untyped_storage().data_ptr() for weight in net.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}  # by address; holding them keeps addresses from being used again
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    keep = sample_keep(mask, 8, 64, torch.Generator().manual_seed(0))
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        net(torch.randn(8, 8, 8, 8), torch.randn(8), Captions(torch.randn(8, 9, 384)), keep)
+    estimate = flops.memory_bytes(model, (8, 8, 8), 9, mask, 8, 384)["activations"]
+    assert estimate == pytest.approx(sum(storage.nbytes() for storage in kept.values()), rel=0.1)
+
+
 def test_the_calibration_key_names_what_decides_the_seconds():
     spark, nano = PRESETS["spark"], PRESETS["nano"]
     shape, compute = (8, 8, 8), Compute()

@@ -113,13 +113,13 @@ def _gradients(net: DiT, denoiser: Denoiser, golden: dict[str, Tensor]) -> dict[
         golden["x"], golden["sigma"], golden["noise"], Captions(golden["captions"]), Keep(golden["keep"])
     )
     loss.backward()
-    weights = dict(net.named_parameters())
     values = {"loss_masked": loss.detach().view(1)}
     golden["grad_patch_embed"] = patch_linear(golden["grad_patch_embed"])
-    values["grad_patch_embed"] = weights["patch_embed.weight"].grad
+    gradients = {name: weight.grad for name, weight in net.named_parameters() if weight.grad is not None}
+    values["grad_patch_embed"] = gradients["patch_embed.weight"]
     if "grad_first_expert_w1" in golden:
-        first = next(name for name in weights if name.endswith("ffn.w1"))
-        values["grad_first_expert_w1"] = weights[first].grad
+        first = next(name for name in gradients if name.endswith("ffn.w1"))
+        values["grad_first_expert_w1"] = gradients[first]
     return values
 
 
