@@ -1,0 +1,36 @@
+"""The app: `shoestring ui`. Pages read through `shoestring.queries` and write through `shoestring.actions` only."""
+
+from __future__ import annotations
+
+import streamlit as st
+from shoestring.errors import EnvironmentProblem
+
+from shoestring_ui import theme, words
+from shoestring_ui.views import compare, overview, queue, run, samples, sweep
+
+PAGES = (
+    ("Overview", overview.page, "overview"),
+    ("Queue", queue.page, "queue"),
+    ("Run", run.page, "run"),
+    ("Compare", compare.page, "compare"),
+    ("Samples", samples.page, "samples"),
+    ("Sweep", sweep.page, "sweep"),
+)
+
+
+def main() -> None:
+    """Draw the page that the address names; a missing or old database is a page too, not a traceback."""
+    st.set_page_config(page_title="Shoestring", layout="wide", initial_sidebar_state="collapsed")
+    st.html(theme.css(theme.palette()))
+    st.logo(theme.wordmark(theme.palette()), size="small")
+    pages = [st.Page(draw, title=title, url_path=path, default=path == "overview") for title, draw, path in PAGES]
+    chosen = st.navigation(pages, position="top")
+    try:
+        chosen.run()
+    except EnvironmentProblem as problem:
+        st.title("The database is not ready", anchor=False)
+        hint = problem.hint if problem.hint.startswith("shoestring ") else "shoestring db upgrade"
+        st.html(words.empty(problem.message, "Run this, then load the page again.", hint.split(" says ")[0]))
+
+
+main()

@@ -1,0 +1,44 @@
+"""Only what differs: the resolved specs of several runs, flattened to dotted paths. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from shoestring.records import Run
+
+# How a run is called or filed, not what it is.
+NAMES = frozenset({"name", "experiment", "tags", "notes", "priority", "version"})
+
+
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings and lists of mappings, as (dotted path, value)."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flatten(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+        for index, inner in enumerate(value):
+            yield from flatten(inner, f"{path}.{index}")
+    else:
+        yield path, value
+
+
+def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Path → the value of each run, for the paths whose values are not all equal; None where a run has none."""
+    flat = [dict(flatten(run.spec or run.config)) for run in runs]
+    paths = dict.fromkeys(path for one in flat for path in one if path.split(".")[0] not in NAMES)
+    found = {path: [one.get(path) for one in flat] for path in paths}
+    return {path: values for path, values in found.items() if any(v != values[0] for v in values)}
+
+
+def shown(value: Any) -> str:
+    """A leaf as text: a dash for nothing, six significant digits for a float."""
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def short(path: str) -> str:
+    """The end of a dotted path, enough to read: `stages.0.mask.ratio` → `mask.ratio`."""
+    parts = path.split(".")
+    return ".".join(parts[-2:])

@@ -1,0 +1,39 @@
+"""Reads for the pages: one `Database` per address, and a short cache round every query of `shoestring.queries`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import streamlit as st
+from shoestring.db import Database
+from shoestring.home import Home
+
+P = ParamSpec("P")
+T = TypeVar("T")
+FRESH_S = 2  # how old an answer may be
+
+
+@st.cache_resource
+def _database(url: str) -> Database:
+    return Database(url)
+
+
+def database() -> Database:
+    """The project's database. Raises EnvironmentProblem."""
+    return _database(Home.find().db_url)
+
+
+def ask(query: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`query(database, …)`, answered from memory for two seconds. Raises what the query raises."""
+    return _ask(Home.find().db_url, query.__name__, query, args, kwargs)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=256, show_spinner=False)
+def _ask(url: str, name: str, _query: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _query(_database(url), *args, **kwargs)
+
+
+def forget() -> None:
+    """Drop cached answers after a write, so that the page shows what was just done."""
+    _ask.clear()

@@ -1,0 +1,144 @@
+"""Figures of a sweep, as pure functions of trials: heat map of two parameters, and parallel coordinates."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import plotly.graph_objects as go
+from shoestring.records import Trial
+
+from shoestring_ui.amounts import usd
+from shoestring_ui.amounts import value as metric_value
+from shoestring_ui.charts import frame
+from shoestring_ui.identity import identity
+from shoestring_ui.theme import MONO, Palette
+
+MAX_LEVELS = 6  # a continuous parameter is cut into so many equal parts
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The rows or columns of a heat map: their labels, and which one a value falls into."""
+
+    labels: tuple[str, ...]
+    edges: tuple[float, ...]  # of the parts; empty when every value is a level of its own
+
+    def of(self, found: object) -> int:
+        if not self.edges:
+            return self.labels.index(short(found))
+        inside = [i for i, low in enumerate(self.edges[:-1]) if float(str(found)) >= low]
+        return min(inside[-1] if inside else 0, len(self.labels) - 1)
+
+
+def levels(values: Sequence[object]) -> Levels:
+    """Distinct values in order, or equal parts of their range when numbers are more than six."""
+    distinct = sorted(set(values), key=lambda v: (0, v, "") if isinstance(v, int | float) else (1, 0, str(v)))
+    numbers = [float(v) for v in distinct if isinstance(v, int | float)]
+    if len(distinct) <= MAX_LEVELS or len(numbers) < len(distinct):
+        return Levels(tuple(short(v) for v in distinct), ())
+    low, high = numbers[0], numbers[-1]
+    edges = tuple(low + i * (high - low) / MAX_LEVELS for i in range(MAX_LEVELS + 1))
+    return Levels(tuple(f"{a:.2g}–{b:.2g}" for a, b in itertools.pairwise(edges)), edges)
+
+
+def short(found: object) -> str:
+    return f"{found:.3g}" if isinstance(found, float) else str(found)
+
+
+def heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, str, str], colours: Palette) -> go.Figure:
+    """Mean of an objective for each pair of levels; every cell says its number and how many trials made it.
+
+    `objective` = (index in `Trial.values`, name, "minimize" | "maximize").
+    """
+    index, name, way = objective
+    done = [t for t in trials if len(t.values) > index and x in t.params and y in t.params]
+    across, up = levels([t.params[x] for t in done]), levels([t.params[y] for t in done])
+    cells: dict[tuple[int, int], list[float]] = {}
+    for trial in done:
+        cells.setdefault((up.of(trial.params[y]), across.of(trial.params[x])), []).append(trial.values[index])
+    grid = [
+        [fmean(cells[row, column]) if (row, column) in cells else None for column in range(len(across.labels))]
+        for row in range(len(up.labels))
+    ]
+    figure = frame(colours, height=120 + 56 * max(1, len(up.labels)))
+    figure.add_heatmap(
+        x=list(across.labels),
+        y=list(up.labels),
+        z=grid,
+        xgap=2,
+        ygap=2,
+        colorscale=[[i / 5, c] for i, c in enumerate(colours.scale if way == "minimize" else colours.scale[::-1])],
+        showscale=False,
+        hovertemplate=f"{x} %{{x}}<br>{y} %{{y}}<br>{name} %{{z:.4g}}<extra></extra>",
+    )
+    found = [v for values in grid for v in values if v is not None]
+    middle = (min(found) + max(found)) / 2 if found else 0.0
+    for (row, column), values in cells.items():
+        dark_cell = (fmean(values) <= middle) == (way == "minimize")  # the scale's first colours are its strongest
+        figure.add_annotation(
+            x=across.labels[column],
+            y=up.labels[row],
+            text=metric_value(fmean(values)) + (f" ×{len(values)}" if len(values) > 1 else ""),
+            showarrow=False,
+            font={"family": MONO, "size": 12, "color": colours.paper if dark_cell else colours.ink},
+        )
+    figure.update_xaxes(type="category", title_text=x, showgrid=False)
+    figure.update_yaxes(type="category", title_text=y, showgrid=False)
+    return figure
+
+
+def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[str], colours: Palette) -> go.Figure:
+    """One line a trial through its parameters and objectives, each axis from its least to its greatest value."""
+    names = [*axes, *objectives]
+    done = [t for t in trials if len(t.values) == len(objectives) and all(a in t.params for a in axes)]
+    rows = [[*(t.params[a] for a in axes), *t.values] for t in done]
+    figure = frame(colours)
+    scales = [_scale([row[i] for row in rows]) for i in range(len(names))]
+    for trial, row in zip(done, rows, strict=True):
+        who = identity(trial.run_id or trial.number + 1, colours.ink)
+        figure.add_scatter(
+            x=list(range(len(names))),
+            y=[scales[i](found) for i, found in enumerate(row)],
+            mode="lines+markers",
+            line={"color": who.colour, "dash": who.dash, "width": 2},
+            marker={"symbol": who.symbol, "size": 8, "color": who.colour},
+            name=f"trial {trial.number}",
+            hovertemplate=f"<b>trial {trial.number}</b><br>"
+            + "<br>".join(f"{n} {_shown(n, v)}" for n, v in zip(names, row, strict=True))
+            + "<extra></extra>",
+        )
+    for i, name in enumerate(names):
+        ink = colours.money if name == "cost/usd" else colours.soft
+        figure.add_vline(x=i, line={"color": colours.line, "width": 1}, layer="below")
+        for place, pick in ((1.0, max), (0.0, min)):
+            numbers = [r[i] for r in rows if isinstance(r[i], int | float)]
+            if len(numbers) == len(rows) and rows:
+                figure.add_annotation(
+                    x=i, y=place, text=_shown(name, pick(numbers)), showarrow=False, yshift=14 if place else -14,
+                    font={"family": MONO, "size": 11, "color": ink},
+                )  # fmt: skip
+    figure.update_xaxes(
+        tickvals=list(range(len(names))), ticktext=names, showgrid=False, showline=False, ticks="",
+        range=[-0.3, len(names) - 0.7], tickfont={"family": "Inter", "size": 12}, side="top",
+    )  # fmt: skip
+    figure.update_yaxes(visible=False, range=[-0.12, 1.12])
+    return figure
+
+
+def _shown(name: str, found: object) -> str:
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return usd(found) if name == "cost/usd" else metric_value(float(found))
+    return str(found)
+
+
+def _scale(found: Sequence[object]):
+    """A function to [0, 1]: linear for numbers, evenly spread for words."""
+    numbers = [float(v) for v in found if isinstance(v, int | float)]
+    if len(numbers) < len(found):
+        words = sorted({str(v) for v in found})
+        return lambda v: words.index(str(v)) / max(1, len(words) - 1)
+    low, high = min(numbers, default=0.0), max(numbers, default=1.0)
+    return lambda v: 0.5 if high == low else (float(v) - low) / (high - low)

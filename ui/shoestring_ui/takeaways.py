@@ -1,0 +1,105 @@
+"""What a chart shows, in one sentence: the title of every chart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from shoestring.ranking import Ranking, pareto_front, value_at
+from shoestring.records import Series, Trial
+
+from shoestring_ui.amounts import usd, value
+from shoestring_ui.charts import X_AXES, Point
+
+
+def of_points(points: Sequence[Point], metric: str, way: str) -> str:
+    """Who is best, for how much, and how many runs nothing beats."""
+    done = [p for p in points if not p.running]
+    if not done:
+        return f"No run has finished with {metric} yet; hollow runs still train."
+    front = pareto_front([(p.usd, p.quality) for p in done], way)
+    best = done[front[-1]]
+    word = "lowest" if way == "minimize" else "highest"
+    runs = "1 run has" if len(done) == 1 else f"{len(front)} of {len(done)} runs are"
+    tail = "finished" if len(done) == 1 else "not beaten on both quality and dollars"
+    return f"{best.name} has the {word} {metric}, {value(best.quality)}, for {usd(best.usd)}; {runs} {tail}."
+
+
+def of_ranking(ranking: Ranking) -> str:
+    """Who wins at equal dollars, or that it is a tie."""
+    if not ranking.places:
+        return "No two runs can be compared yet."
+    first = ranking.places[0]
+    at = f"At {usd(ranking.at_usd)} each"
+    if len(ranking.places) == 1:
+        return f"{at}, {first.experiment} is alone with {ranking.metric} {value(first.value)}."
+    if first.tied_with:
+        others = " and ".join(first.tied_with)
+        return f"{at}, {first.experiment} is ahead, but not beyond the noise: a tie with {others}."
+    gap = abs(first.value - ranking.places[1].value) / abs(ranking.places[1].value or 1)
+    return f"{at}, {first.experiment} is best, {100 * gap:.1f} % ahead of {ranking.places[1].experiment}."
+
+
+def of_curves(series: Sequence[Series], names: Mapping[int, str], metric: str, way: str | None, x: str) -> str:
+    """At the furthest x that all have reached: who is best and by how much."""
+    field, _ = X_AXES[x]
+    drawn = [s for s in series if s.value]
+    if not drawn:
+        return f"No {metric} has been recorded yet."
+    if len(drawn) == 1:
+        one = drawn[0]
+        return f"{metric} went from {value(one.value[0])} to {value(one.value[-1])} in {one.step[-1]:,} steps."
+    reach = min(getattr(s, field)[-1] for s in drawn)
+    at = usd(reach) if x == "dollars" else f"{reach:,.0f} {x if x != 'step' else 'steps'}"
+    found = {s.run_id: _at(s, field, reach) for s in drawn}
+    ranked = sorted((v, r) for r, v in found.items() if v is not None)
+    if way == "maximize":
+        ranked.reverse()
+    if len(ranked) < 2 or way is None:
+        return f"{metric} of {len(drawn)} runs over {x}."
+    (best, run_id), (last, last_id) = ranked[0], ranked[-1]
+    word = "lowest" if way == "minimize" else "highest"
+    return (
+        f"At {at}, the furthest that all have reached, {names[run_id]} has the {word} {metric}, {value(best)}; "
+        f"{names[last_id]} the {'highest' if word == 'lowest' else 'lowest'}, {value(last)}."
+    )
+
+
+def _at(series: Series, field: str, reach: float) -> float | None:
+    """The metric interpolated at `reach` of any x-axis."""
+    axis = [float(v) for v in getattr(series, field)]
+    moved = Series(series.run_id, series.key, series.step, series.value, series.images, series.flops, axis, axis)
+    return value_at(moved, reach)
+
+
+def of_heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, str, str]) -> str:
+    """Which trial is best and where it lies."""
+    index, name, way = objective
+    done = [t for t in trials if len(t.values) > index]
+    if not done:
+        return f"No trial has a {name} yet."
+    best = (min if way == "minimize" else max)(done, key=lambda t: t.values[index])
+    where = ", ".join(f"{p.rsplit('.', 2)[-2]} {p.rsplit('.', 1)[-1]} {best.params[p]:.3g}" if isinstance(
+        best.params.get(p), float) else f"{p} {best.params.get(p)}" for p in dict.fromkeys((x, y)))  # fmt: skip
+    mean = fmean(t.values[index] for t in done)
+    return f"Best {name} {value(best.values[index])} at {where}; the mean of {len(done)} trials is {value(mean)}."
+
+
+def of_parallel(trials: Sequence[Trial], params: Sequence[str], objective: tuple[int, str, str]) -> str:
+    """What the best trials have in common against the rest: the field whose mean moved most."""
+    index, name, way = objective
+    ranked = sorted(trials, key=lambda t: t.values[index], reverse=way == "maximize")
+    if len(ranked) < 4:
+        return f"{len(ranked)} trials through {len(params)} fields: too few to see what the good ones share."
+    half = len(ranked) // 2
+    moves = []
+    for path in params:
+        numbers = [float(t.params[path]) for t in ranked if isinstance(t.params.get(path), int | float)]
+        if len(numbers) == len(ranked) and max(numbers) > min(numbers):
+            good, rest = fmean(numbers[:half]), fmean(numbers[half:])
+            moves.append((abs(good - rest) / (max(numbers) - min(numbers)), path, good, rest))
+    if not moves:
+        return f"The better half by {name} shares no direction in any numeric field."
+    _, path, good, rest = max(moves)
+    more = "more" if good > rest else "less"
+    return f"The better half by {name} has {more} {path}: {value(good)} on average against {value(rest)}."

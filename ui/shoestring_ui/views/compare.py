@@ -1,0 +1,108 @@
+"""Compare: curves over steps, images, seconds, FLOPs or dollars, and only what differs between the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from shoestring import queries
+from shoestring.ranking import DIRECTIONS
+from shoestring.records import Run, Series
+
+from shoestring_ui import amounts, takeaways, words
+from shoestring_ui.charts import X_AXES, overlay
+from shoestring_ui.differences import differing, shown
+from shoestring_ui.identity import mark
+from shoestring_ui.store import ask
+from shoestring_ui.theme import palette
+from shoestring_ui.widgets import ACTIVE, chart, download, head, live, pick_runs, section, submit_first
+
+
+def page() -> None:
+    """Draw the comparison; the address holds the runs, the metric, the axis and the smoothing."""
+    head("Compare", "The same metric of several runs over steps, images, seconds, FLOPs or dollars.")
+    runs = ask(queries.runs)
+    if not runs:
+        submit_first("nothing to compare")
+        return
+    begun = [r for r in runs if r.attempts] or runs
+    experiments = [r.id for r in begun if r.kind == "experiment"] or [r.id for r in begun]
+    chosen = pick_runs(runs, experiments[:8])
+    if not chosen:
+        st.html(words.empty("No run is chosen", "Choose one or more runs above."))
+        return
+    metrics = metric_order(ask(queries.metric_keys, [r.id for r in chosen]))
+    if not metrics:
+        st.html(words.empty("Nothing recorded yet", "These runs have not trained a step.", "shoestring work"))
+        _what_differs(chosen)
+        return
+    metric, x, smoothing, log = curve_controls(metrics)
+
+    def body() -> None:
+        curves(chosen, metric, x, smoothing, log)
+
+    live(body, any(r.state in ACTIVE for r in chosen))
+    _what_differs(chosen)
+
+
+def metric_order(keys: Sequence[str]) -> list[str]:
+    """Quality first, then the rest by name; the axes themselves are left out."""
+    axes = {"progress/images", "progress/flops", "progress/usd", "cost/seconds"}
+    return sorted((k for k in keys if k not in axes), key=lambda k: (not k.startswith(("val/", "eval/")), k))
+
+
+def curve_controls(metrics: Sequence[str], prefix: str = "") -> tuple[str, str, float, bool]:
+    """Metric, x-axis, smoothing and the logarithmic y-axis, all in the address."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        metric = st.selectbox("Metric", metrics, key=f"{prefix}metric", bind="query-params", width=224, required=True)
+        x = st.segmented_control(
+            "Over", list(X_AXES), default="dollars", required=True, key=f"{prefix}x", bind="query-params"
+        )
+        smoothing = st.slider("Smoothing", 0.0, 0.99, 0.0, 0.01, key=f"{prefix}smooth", bind="query-params", width=176)
+        log = st.toggle("Logarithmic", key=f"{prefix}logy", bind="query-params")
+    return metric, x or "dollars", smoothing, log
+
+
+def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool) -> None:
+    """The figure of one metric with its takeaway, table and CSV."""
+    names = {r.id: r.name for r in runs}
+    series = [s for s in ask(queries.series, [r.id for r in runs], metric) if s.value]
+    if not series:
+        st.html(words.empty(f"No {metric} yet", "The chosen runs have not recorded it."))
+        return
+    figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
+    takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
+    chart(figure, takeaway, _table(series, names, metric), f"curves-{metric.replace('/', '-')}", ["dollars"])
+
+
+def _table(series: Sequence[Series], names: dict[int, str], metric: str) -> pd.DataFrame:
+    rows = [
+        {
+            "run": f"{mark(s.run_id)} #{s.run_id} {names[s.run_id]}", "step": s.step[i], metric: s.value[i],
+            "dollars": s.usd[i], "images": s.images[i], "seconds": s.seconds[i], "FLOPs": s.flops[i],
+        }
+        for s in series for i in range(len(s.step))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _what_differs(runs: Sequence[Run]) -> None:
+    section("Only what differs")
+    found = differing(runs)
+    if len(runs) < 2 or not found:
+        st.html("<p class='note'>" + ("One run is chosen." if len(runs) < 2 else "The specs are equal.") + "</p>")
+        return
+    colours = palette()
+    headers = [words.who(r.id, r.name, colours) for r in runs]
+    data = pd.DataFrame(
+        {
+            "field": list(found),
+            **{f"#{r.id} {r.name}": [shown(v[i]) for v in found.values()] for i, r in enumerate(runs)},
+        }
+    )
+    rows = [[f"<span class='mono'>{words.escape(p)}</span>", *(words.escape(shown(v)) for v in values)]
+            for p, values in found.items()]  # fmt: skip
+    rows.append(["spent", *(words.money(amounts.usd(r.spent_usd)) for r in runs)])
+    st.html(words.table_with_heads(["field", *headers], rows, f"{len(found)} fields of the resolved specs differ."))
+    download(data, "differences")

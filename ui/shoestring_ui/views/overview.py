@@ -1,0 +1,172 @@
+"""Overview: what each dollar bought. Quality against dollars, the ranking at equal dollars, every run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from shoestring import queries
+from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, Curve, direction, rank
+from shoestring.records import Run, Series
+
+from shoestring_ui import amounts, takeaways, words
+from shoestring_ui.charts import Point, quality_per_dollar
+from shoestring_ui.identity import mark, state_words
+from shoestring_ui.store import ask
+from shoestring_ui.theme import palette
+from shoestring_ui.widgets import ACTIVE, WAITING, chart, grid, head, live, section, submit_first
+from shoestring_ui.words import Figure
+
+NOT_QUALITY = frozenset({"train/loss", "cost/usd"})
+
+
+def page() -> None:
+    """Draw the overview."""
+    head("Quality per dollar", "Every run at the dollars it has had, and how good it was by then.")
+    runs = ask(queries.runs)
+    if not runs:
+        submit_first("nothing to compare")
+        return
+    figures = st.container()
+    runs_shown, metric, log = _controls(runs)
+
+    def body() -> None:
+        fresh = {r.id: r for r in ask(queries.runs)}
+        shown = [fresh[r.id] for r in runs_shown if r.id in fresh]
+        series = ask(queries.series, [r.id for r in shown], metric) if metric else []
+        _chart(shown, series, metric, log)
+        _ranking(shown, series, metric)
+        _all_runs(list(fresh.values()), {s.run_id: s for s in series}, metric)
+
+    moving = any(r.state in ACTIVE | WAITING for r in runs)
+    with figures:
+        live(_figures, moving)
+    live(body, moving)
+
+
+def quality_metrics(runs: Sequence[Run]) -> list[str]:
+    """Recorded metrics that say how good a run is."""
+    recorded = ask(queries.metric_keys, [r.id for r in runs])
+    return [k for k in DIRECTIONS if k in recorded and k not in NOT_QUALITY]
+
+
+def _figures() -> None:
+    runs, totals = ask(queries.runs), ask(queries.totals)
+    ahead = sum(max(0.0, r.planned_usd - r.spent_usd) for r in runs if r.state in ACTIVE | WAITING)
+    series = [s for s in ask(queries.series, [r.id for r in runs], "val/loss") if s.value]
+    best = min(series, key=lambda s: s.value[-1], default=None)
+    names = {r.id: r.name for r in runs}
+    items = [
+        Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
+        Figure(
+            "Wasted", amounts.share(totals.wasted_usd, totals.spent_usd), amounts.usd(totals.wasted_usd), money=True
+        ),
+        Figure("Still planned", amounts.usd(ahead), "running and waiting", money=True),
+        Figure("Best val/loss", amounts.value(best.value[-1]) if best else "–", names[best.run_id] if best else ""),
+        Figure("Runs", f"{totals.n_succeeded} of {totals.n_runs}", _states(runs)),
+        Figure("Workers", str(totals.workers_alive), "alive" if totals.workers_alive else "shoestring work"),
+    ]
+    st.html(words.figures(items))
+
+
+def _states(runs: Sequence[Run]) -> str:
+    others = Counter(r.state for r in runs if r.state != "succeeded")
+    return ", ".join(f"{n} {state}" for state, n in others.most_common(2)) or "all succeeded"
+
+
+def comparable(run: Run) -> str:
+    """What must be equal for two runs' quality to be compared: data and the fixed evaluation."""
+    data, how = run.config.get("data", {}), run.config.get("evaluate", {})
+    sigmas = how.get("sigmas", ())
+    return f"{data.get('name')} {str(data.get('digest'))[:8]}, {how.get('n_images')} images, {len(sigmas)} noise levels"
+
+
+def _controls(runs: Sequence[Run]) -> tuple[list[Run], str, bool]:
+    groups = [name for name, _ in Counter(comparable(r) for r in runs).most_common()]
+    metrics = quality_metrics(runs)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        metric = ""
+        if metrics:
+            metric = st.segmented_control(
+                "Quality", metrics, default=metrics[0], required=True, key="metric", bind="query-params"
+            )
+        log = st.toggle("Logarithmic dollars", key="log", bind="query-params")
+        group = groups[0]
+        if len(groups) > 1:
+            group = st.selectbox("Evaluation set", groups, key="set", bind="query-params", width=360)
+    return [r for r in runs if comparable(r) == group], metric or "", log
+
+
+def _chart(runs: Sequence[Run], series: Sequence[Series], metric: str, log: bool) -> None:
+    by_id = {r.id: r for r in runs}
+    points = [
+        Point(
+            s.run_id, by_id[s.run_id].name, s.usd[-1], s.value[-1],
+            running=by_id[s.run_id].state in ACTIVE, forecast_usd=by_id[s.run_id].planned_usd or None,
+        )
+        for s in series if s.value and (s.usd[-1] > 0 or not log)
+    ]  # fmt: skip
+    if not points:
+        st.html(words.empty("No quality yet", "The first evaluation of a run puts it here.", "shoestring work"))
+        return
+    way = direction(metric)
+    data = pd.DataFrame(
+        [
+            {"run": f"{mark(p.run_id)} #{p.run_id} {p.name}", "useful dollars": p.usd, metric: p.quality,
+             "state": by_id[p.run_id].state}
+            for p in sorted(points, key=lambda p: p.usd)
+        ]
+    )  # fmt: skip
+    figure = quality_per_dollar(points, metric, way, palette(), log=log)
+    chart(figure, takeaways.of_points(points, metric, way), data, "quality-per-dollar", money=["useful dollars"])
+
+
+def _ranking(runs: Sequence[Run], series: Sequence[Series], metric: str) -> None:
+    by_id = {r.id: r for r in runs if r.kind == "experiment"}
+    curves = [Curve(by_id[s.run_id].experiment, by_id[s.run_id].seed, s) for s in series if s.run_id in by_id]
+    if len({c.experiment for c in curves}) < 2:
+        return
+    ranking = rank(curves, metric)
+    section("Ranking at equal dollars")
+    st.html(f"<p class='takeaway'>{words.escape(takeaways.of_ranking(ranking))}</p>")
+    rows = [
+        [
+            f"<span class='mono'>{p.place}</span>",
+            " ".join(words.swatch(i, palette()) for i in p.run_ids[:1]) + f" {words.escape(p.experiment)}",
+            f"{amounts.value(p.value)} ± {p.se:.2g}",
+            words.money(amounts.usd(p.usd)),
+            str(p.seeds),
+            words.escape(", ".join(p.tied_with)) or "–",
+        ]
+        for p in ranking.places
+    ]
+    columns = ["Place", "Experiment", metric, "At", "Seeds", "Tied with"]
+    st.html(words.table(columns, rows, f"What counts as noise: {NOISE_IN_WORDS[ranking.noise]}.", numeric=(2, 3, 4)))
+
+
+def _all_runs(runs: Sequence[Run], series: dict[int, Series], metric: str) -> None:
+    section("Runs")
+    data = pd.DataFrame(
+        [
+            {
+                "": mark(r.id),
+                "page": f"run?run={r.id}",
+                "run": r.name,
+                "state": state_words(r.state),
+                metric or "quality": series[r.id].value[-1] if r.id in series and series[r.id].value else None,
+                "spent": r.spent_usd,
+                "planned": r.planned_usd,
+                "steps": f"{r.step:,} / {r.n_steps:,}",
+                "kind": r.kind,
+            }
+            for r in sorted(runs, key=lambda r: -r.id)
+        ]
+    )
+    config = {
+        "": st.column_config.TextColumn(width=32),
+        "page": st.column_config.LinkColumn("#", display_text=r"run=(\d+)", width=48),
+        "run": st.column_config.TextColumn(width="medium"),
+    }
+    grid(data, "runs", money=["spent", "planned"], config=config)

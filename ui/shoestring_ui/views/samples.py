@@ -1,0 +1,154 @@
+"""Samples: prompts down, runs across, one slider. Each cell says its own step, and by how much it is stale."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+from shoestring import queries
+from shoestring.records import Run, Sample
+
+from shoestring_ui import amounts, words
+from shoestring_ui.differences import differing, short, shown
+from shoestring_ui.store import ask
+from shoestring_ui.theme import palette
+from shoestring_ui.widgets import head, pick_runs, submit_first
+
+BY = ("equal dollars", "step", "latest")
+STALE = 0.05  # a picture this share older than asked says so
+MAX_BYTES = 2_000_000  # of one picture
+BATCH = 16  # prompts shown at once
+
+
+def page() -> None:
+    """Draw the matrix; the address holds the runs, the rule and the place of the slider."""
+    head("Samples", "The same prompts, the same seeds: what each run draws at the same dollars or step.")
+    runs = ask(queries.runs)
+    if not runs:
+        submit_first("no picture")
+        return
+    pictures = {r.id: queries.samples(r) for r in runs if r.attempts}
+    with_some = [r for r in runs if pictures.get(r.id)]
+    if not with_some:
+        text = "Runs draw a seeded grid of prompts while they train, once `samples:` is in their spec."
+        st.html(words.empty("No samples yet", text, "shoestring work --until-empty"))
+        return
+    first = [r.id for r in with_some if r.kind in ("experiment", "showcase")] or [r.id for r in with_some]
+    chosen = pick_runs(with_some, first[:6], most=8)
+    if not chosen:
+        st.html(words.empty("No run is chosen", "Choose one or more runs above."))
+        return
+    every = [s for r in chosen for s in pictures[r.id]]
+    by, at = _controls(every)
+    prompts = _some(list(dict.fromkeys(s.prompt for s in every)))
+    cells = {(r.id, p): pick([s for s in pictures[r.id] if s.prompt == p], by, at) for r in chosen for p in prompts}
+    st.html(f"<p class='takeaway'>{words.escape(_takeaway(chosen, cells, by, at))}</p>")
+    st.html(_matrix(chosen, prompts, cells, by, at))
+
+
+def _controls(every: Sequence[Sample]) -> tuple[str, float]:
+    """The rule and where the slider stands; the number beside it is the same value, to type."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        by = st.segmented_control("At", BY, default=BY[0], required=True, key="by", bind="query-params") or BY[0]
+        if by == "latest":
+            return by, 0.0
+        steps = by == "step"
+        most = float(max((s.step if steps else s.usd) for s in every))
+        if most <= 0:
+            return "latest", 0.0
+        key = "step" if steps else "usd"
+        if not 0 <= st.session_state.setdefault(key, most) <= most:
+            st.session_state[key] = most
+        exact = f"{key}_exact"
+        st.session_state[exact] = st.session_state[key]
+        st.slider(
+            "Step" if steps else "Useful dollars", 0.0, most, step=most / 200, key=key, bind="query-params",
+            format="%.0f" if steps else "$%.4f", width=320,
+        )  # fmt: skip
+        st.number_input(
+            "Exactly", 0.0, most, step=most / 20, key=exact, format="%.0f" if steps else "%.4f", width=152,
+            on_change=lambda: st.session_state.update({key: st.session_state[exact]}),
+        )  # fmt: skip
+    return by, float(st.session_state[key])
+
+
+def _some(prompts: list[str]) -> list[str]:
+    if len(prompts) <= BATCH:
+        return prompts
+    last = (len(prompts) - 1) // BATCH + 1
+    part = st.number_input(f"Prompts, {BATCH} at a time", 1, last, 1, key="part", bind="query-params", width=200)
+    return prompts[(part - 1) * BATCH : part * BATCH]
+
+
+def pick(samples: Sequence[Sample], by: str, at: float) -> Sample | None:
+    """The newest picture that is not past `at`; of `latest`, the newest."""
+    inside = [s for s in samples if by == "latest" or (s.step if by == "step" else s.usd) <= at * (1 + 1e-6)]
+    return max(inside, key=lambda s: s.step, default=None)
+
+
+def stale_by(sample: Sample, by: str, at: float) -> str:
+    """By how much the picture is older than asked, in words; empty when it is close enough."""
+    if by == "latest":
+        return ""
+    gap = at - (sample.step if by == "step" else sample.usd)
+    if gap <= STALE * at:
+        return ""
+    return f"stale by {amounts.count(gap)} steps" if by == "step" else f"stale by {amounts.usd(gap)}"
+
+
+def _takeaway(runs: Sequence[Run], cells: dict[tuple[int, str], Sample | None], by: str, at: float) -> str:
+    found = [s for s in cells.values() if s]
+    old = sum(bool(stale_by(s, by, at)) for s in found)
+    when = {"latest": "the latest of each", "step": f"step {at:,.0f}"}.get(by, f"{amounts.usd(at)} of training each")
+    many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+    tail = f"; {old} of {len(found)} pictures are older than asked" if old else ""
+    return f"{many} at {when}{tail}."
+
+
+def _matrix(
+    runs: Sequence[Run], prompts: Sequence[str], cells: dict[tuple[int, str], Sample | None], by: str, at: float
+) -> str:
+    colours = palette()
+    differs = {p: v for p, v in differing(runs).items() if p != "seed"} if len(runs) > 1 else {}
+    heads = []
+    for i, run in enumerate(runs):
+        few = "<br>".join(f"{words.escape(short(p))} {words.escape(shown(v[i]))}" for p, v in list(differs.items())[:3])
+        heads.append(f"<th scope='col'>{words.who(run.id, run.name, colours)}<br>{few}</th>")
+    body = []
+    for prompt in prompts:
+        row = "".join(f"<td>{_cell(cells[run.id, prompt], run, by, at)}</td>" for run in runs)
+        body.append(f"<tr><th scope='row'>{words.escape(prompt)}</th>{row}</tr>")
+    return (
+        "<div class='scroll'><table class='matrix'><thead><tr><th scope='col'>Prompt</th>"
+        + "".join(heads) + "</tr></thead><tbody>" + "".join(body) + "</tbody></table></div>"
+    )  # fmt: skip
+
+
+def _cell(sample: Sample | None, run: Run, by: str, at: float) -> str:
+    if sample is None:
+        return "<span class='under'>nothing yet</span>"
+    stale = stale_by(sample, by, at)
+    badge = f"<span class='under stale'>{words.escape(stale)}</span>" if stale else ""
+    alt = words.escape(f"{run.name}, step {sample.step}: {sample.prompt}", quote=True)
+    return (
+        f"{image(sample.path, alt)}<span class='under'>step {sample.step:,}</span>"
+        f"<span class='under money'>{amounts.usd(sample.usd)}</span>{badge}"
+    )
+
+
+def image(path: str, alt: str) -> str:
+    """An `img` element that holds the PNG; a word where the file is gone."""
+    data = _png(path)
+    return f"<img class='sample' alt='{alt}' src='data:image/png;base64,{data}'>" if data else "picture is missing"
+
+
+@st.cache_data(ttl=600, max_entries=4096, show_spinner=False)
+def _png(path: str) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return ""
+    ours = content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) <= MAX_BYTES
+    return base64.b64encode(content).decode() if ours else ""

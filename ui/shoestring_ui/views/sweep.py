@@ -1,0 +1,136 @@
+"""Sweep: what was searched, for how much, and where quality and dollars are best."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+import pandas as pd
+import streamlit as st
+from shoestring import queries
+from shoestring.records import Run, Sweep, Trial
+
+from shoestring_ui import amounts, takeaways, words
+from shoestring_ui.charts import Point, quality_per_dollar
+from shoestring_ui.identity import mark, state_words
+from shoestring_ui.store import ask
+from shoestring_ui.sweep_charts import heatmap, parallel
+from shoestring_ui.theme import palette
+from shoestring_ui.widgets import chart, grid, head, live, nothing, section
+from shoestring_ui.words import Figure
+
+
+def page() -> None:
+    """Draw one sweep; the address says which."""
+    head("Sweep", "A search over the fields of one experiment: every trial is a run in the same queue.")
+    sweeps = sorted(ask(queries.sweeps), key=lambda s: -s.id)
+    if not sweeps:
+        text = "Describe a search under `sweeps:` in experiments.yaml; it stops when its dollars are spent."
+        nothing("No sweep yet", text, "shoestring sweep run experiments.yaml NAME")
+        return
+    names = {str(s.id): f"#{s.id} {s.name}" for s in sweeps}
+    ids = list(names)
+    asked = st.query_params.get("sweep", ids[0])
+    first = ids.index(asked) if asked in names else 0
+    chosen = st.selectbox("Sweep", ids, index=first, format_func=names.__getitem__, required=True)
+    st.query_params["sweep"] = chosen
+
+    def body() -> None:
+        sweep = next(s for s in ask(queries.sweeps) if str(s.id) == chosen)
+        trials = ask(queries.trials, sweep.id)
+        runs = {r.id: r for r in ask(queries.runs, sweep_id=sweep.id)}
+        st.html(words.figures(_figures(sweep, trials, runs)))
+        if sweep.max_usd:
+            st.html(words.bar(sweep.spent_usd, 0.0, sweep.max_usd))
+        if not trials:
+            st.html(words.empty("No trial yet", "Trials are proposed one at a time.", "shoestring work"))
+            return
+        _charts(sweep, trials, runs)
+        _table(sweep, trials, runs)
+
+    live(body, next(s for s in sweeps if str(s.id) == chosen).state == "running")
+
+
+def objectives(sweep: Sweep) -> list[tuple[int, str, str]]:
+    """(index in `Trial.values`, metric, which way is better), in the sweep's order."""
+    return [(i, k, way) for i, (k, way) in enumerate(dict(sweep.spec.get("objectives", {})).items())]
+
+
+def _figures(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> list[Figure]:
+    costs = [runs[t.run_id].spent_usd for t in trials if t.run_id in runs and t.values]
+    states = Counter(t.state for t in trials)
+    afford = ""
+    if sweep.max_usd and costs and median(costs) > 0 and sweep.state == "running":
+        afford = f"can afford about {max(0, int((sweep.max_usd - sweep.spent_usd) / median(costs)))} more"
+    cap = f"of {amounts.usd(sweep.max_usd)}" if sweep.max_usd else "no cap"
+    return [
+        Figure("Spent", amounts.usd(sweep.spent_usd), cap, money=True),
+        Figure("A trial costs", amounts.usd(median(costs) if costs else None), "median, actual", money=True),
+        Figure("Trials", str(len(trials)), ", ".join(f"{n} {s}" for s, n in states.most_common(3))),
+        Figure("State", sweep.state, afford or f"base {sweep.base}"),
+    ]
+
+
+def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None:
+    goals = objectives(sweep)
+    quality = next((g for g in goals if g[1] != "cost/usd"), None)
+    done = [t for t in trials if len(t.values) == len(goals) and goals]
+    if not done or quality is None:
+        st.html(words.empty("No finished trial yet", "Charts come with the first trial that ends.", "shoestring work"))
+        return
+    data = trial_frame(sweep, done, runs)
+    money = [c for c in ("cost/usd", "spent") if c in data]
+    at = {g[1]: g[0] for g in goals}
+    points = [
+        Point(
+            t.run_id or t.number + 1, f"trial {t.number}",
+            t.values[at["cost/usd"]] if "cost/usd" in at else runs[t.run_id].spent_usd if t.run_id in runs else 0.0,
+            t.values[quality[0]],
+        )
+        for t in done
+    ]  # fmt: skip
+    section("Quality against dollars")
+    figure = quality_per_dollar(points, quality[1], quality[2], palette())
+    figure.update_xaxes(title_text="dollars of the trial ($)")
+    chart(figure, takeaways.of_points(points, quality[1], quality[2]).replace("runs", "trials"), data, "trials", money)
+    params = sorted({p for t in done for p in t.params})
+    left, right = st.columns(2, gap="large")
+    if len(params) >= 2:
+        with left:
+            section("Two fields at a time")
+            x = st.selectbox("Across", params, index=_mask_first(params), key="x", bind="query-params")
+            y = st.selectbox("Up", [p for p in params if p != x], key="y", bind="query-params")
+            name = f"heatmap-{sweep.id}"
+            chart(heatmap(done, x, y, quality, palette()), takeaways.of_heatmap(done, x, y, quality), data, name, money)
+    with right if len(params) >= 2 else st.container():
+        section("All fields at once")
+        figure = parallel(done, params, [g[1] for g in goals], palette())
+        best = takeaways.of_parallel(done, params, quality)
+        chart(figure, best, data, f"parallel-{sweep.id}", money)
+
+
+def _mask_first(params: Sequence[str]) -> int:
+    return next((i for i, p in enumerate(params) if p.endswith("mask.ratio")), 0)
+
+
+def trial_frame(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> pd.DataFrame:
+    """One row a trial: its fields, its objectives, its run."""
+    rows = []
+    for trial in trials:
+        run = runs.get(trial.run_id or 0)
+        row = {"": mark(trial.run_id or trial.number + 1), "trial": trial.number, **trial.params}
+        row.update({name: trial.values[i] if i < len(trial.values) else None for i, name, _ in objectives(sweep)})
+        rows.append({**row, "spent": run.spent_usd if run else None, "state": state_words(trial.state)})
+    return pd.DataFrame(rows)
+
+
+def _table(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None:
+    section("Trials")
+    data = trial_frame(sweep, trials, runs)
+    data.insert(2, "page", [f"run?run={t.run_id}" if t.run_id else None for t in trials])
+    config = {
+        "": st.column_config.TextColumn(width=32),
+        "page": st.column_config.LinkColumn("run", display_text=r"run=(\d+)", width=48),
+    }
+    grid(data, "all-trials", ["cost/usd", "spent"], config)

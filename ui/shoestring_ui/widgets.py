@@ -1,0 +1,112 @@
+"""What pages are made of: head, chart with its table and CSV, pickers whose choice is in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from shoestring.records import Run
+
+from shoestring_ui import amounts, words
+from shoestring_ui.charts import CONFIG
+from shoestring_ui.identity import label
+from shoestring_ui.theme import palette
+
+LIVE_S = 3
+ACTIVE = frozenset({"leased", "running", "stopping"})
+WAITING = frozenset({"blocked", "queued", "paused"})
+
+
+def head(title: str, lede: str) -> None:
+    """The page's name and one sentence that says what it answers."""
+    st.title(title, anchor=False)
+    st.html(f"<p class='lede'>{words.escape(lede)}</p>")
+
+
+def section(title: str, note: str = "") -> None:
+    st.subheader(title, anchor=False)
+    if note:
+        st.html(f"<p class='note'>{words.escape(note)}</p>")
+
+
+def live(body: Callable[[], None], moving: bool) -> None:
+    """Draw `body`; again every few seconds while something moves, without touching the rest of the page."""
+    st.fragment(body, run_every=LIVE_S if moving else None)()
+
+
+def chart(figure: go.Figure, takeaway: str, data: pd.DataFrame, name: str, money: Sequence[str] = ()) -> None:
+    """The takeaway as the title, the figure, and its numbers as a table and a CSV."""
+    st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>")
+    st.plotly_chart(figure, theme=None, config=CONFIG, key=f"chart-{name}", alt=takeaway)
+    with st.expander("Table and CSV"):
+        grid(data, name, money)
+        download(data, name)
+
+
+def grid(
+    data: pd.DataFrame, name: str, money: Sequence[str] = (), config: Mapping[str, Any] | None = None, **more: Any
+) -> Any:
+    """A table of numbers; the columns in `money` are amber dollars."""
+    shown = data.style.format(precision=4, na_rep=amounts.DASH)
+    columns = [c for c in money if c in data]
+    if columns:
+        amber = f"color: {palette().money}"
+        shown = shown.format(amounts.usd, subset=columns, na_rep=amounts.DASH).map(lambda _: amber, subset=columns)
+    return st.dataframe(
+        shown, hide_index=True, column_config=dict(config or {}), key=f"grid-{name}", alt=name.replace("-", " "), **more
+    )
+
+
+def download(data: pd.DataFrame, name: str) -> None:
+    st.download_button(
+        "Download CSV",
+        data.to_csv(index=False).encode(),
+        file_name=f"shoestring-{name}.csv",
+        mime="text/csv",
+        key=f"csv-{name}",
+        on_click="ignore",
+    )
+
+
+def pick_run(runs: Sequence[Run], key: str = "run") -> Run:
+    """One run, newest first; the address says which (`?run=3`), also when it is the one shown first."""
+    by_id = {r.id: r for r in sorted(runs, key=lambda r: -r.id)}
+    asked = st.query_params.get(key, "")
+    first = int(asked) if asked.isdecimal() and int(asked) in by_id else next(iter(by_id))
+    if asked and str(first) != asked:
+        st.warning(f"There is no run {asked} here; this is run {first}.")
+    chosen = st.selectbox(
+        "Run", list(by_id), index=list(by_id).index(first), format_func=lambda i: label(by_id[i]), required=True
+    )
+    st.query_params[key] = str(chosen)
+    return by_id[chosen]
+
+
+def pick_runs(runs: Sequence[Run], first: Sequence[int], key: str = "runs", most: int = 16) -> list[Run]:
+    """Several runs; the address says which (`?runs=1,2,5`)."""
+    by_id = {r.id: r for r in sorted(runs, key=lambda r: r.id)}
+    asked = [int(p) for p in st.query_params.get(key, "").split(",") if p.isdecimal() and int(p) in by_id]
+    chosen = st.multiselect(
+        "Runs", list(by_id), default=(asked or list(first))[:most], format_func=lambda i: label(by_id[i]),
+        max_selections=most, key=f"pick-{key}", placeholder="Choose runs",
+    )  # fmt: skip
+    st.query_params[key] = ",".join(str(i) for i in chosen)
+    return [by_id[i] for i in chosen]
+
+
+def nothing(title: str, text: str, *commands: str) -> None:
+    st.html(words.empty(title, text, *commands))
+
+
+def submit_first(what: str) -> None:
+    """The empty state of a project without runs."""
+    nothing(
+        f"No runs yet, so there is {what}.",
+        "Write experiments in experiments.yaml, see what they will cost, then submit and work them.",
+        "shoestring plan experiments.yaml",
+        "shoestring submit experiments.yaml",
+        "shoestring work --until-empty",
+    )

@@ -1,0 +1,119 @@
+"""Pieces of HTML: figures, facts, states, plain tables. Every text that comes from outside is escaped here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from shoestring_ui.identity import STATES, identity
+from shoestring_ui.theme import Palette
+
+# shapes on a 24 × 14 field whose middle is (12, 7)
+_SHAPES = {
+    "circle": '<circle cx="12" cy="7" r="4"/>',
+    "square": '<rect x="8.5" y="3.5" width="7" height="7"/>',
+    "triangle-up": '<path d="M12 2 16.5 10.5h-9z"/>',
+    "triangle-down": '<path d="M12 12 7.5 3.5h9z"/>',
+    "diamond": '<path d="M12 2l5 5-5 5-5-5z"/>',
+    "star": '<path d="M12 1.5l1.6 3.6 3.9.4-2.9 2.6.8 3.8L12 10l-3.4 1.9.8-3.8-2.9-2.6 3.9-.4z"/>',
+    "cross": '<path d="M10.5 2.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z"/>',
+    "x": '<path d="M9 2 12 5l3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3-3-3z"/>',
+}
+_DASHES = {"solid": "", "dash": "5 2", "dot": "2 2", "dashdot": "5 2 2 2", "longdash": "8 3", "longdashdot": "8 2 2 2"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the row at the top of a page."""
+
+    label: str
+    value: str
+    under: str = ""
+    money: bool = False
+
+
+def figures(items: Sequence[Figure]) -> str:
+    """The row of figures; money is amber."""
+    cells = "".join(
+        f"<div><dt>{escape(i.label)}</dt><dd{' class=money' if i.money else ''}>{escape(i.value)}"
+        f"<p class='under'>{escape(i.under)}&nbsp;</p></dd></div>"
+        for i in items
+    )
+    return f"<dl class='figures'>{cells}</dl>"
+
+
+def swatch(run_id: int, colours: Palette) -> str:
+    """A run's dash and symbol in its colour, as an image that says nothing to a screen reader."""
+    who = identity(run_id, colours.ink)
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="24" height="14" fill="{who.colour}">'
+        f'<path d="M0 7h24" stroke="{who.colour}" stroke-width="2" stroke-dasharray="{_DASHES[who.dash]}"/>'
+        f"{_SHAPES[who.symbol]}</svg>"
+    )
+    return f"<img alt='' width=24 height=14 src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
+
+
+def who(run_id: int, name: str, colours: Palette) -> str:
+    """Swatch, id and name, leading to the run's page."""
+    return (
+        f"<span class='who'>{swatch(run_id, colours)}"
+        f"<a href='run?run={run_id}' target='_self'><span class='mono'>#{run_id}</span> {escape(name)}</a></span>"
+    )
+
+
+def state(word: str) -> str:
+    """A state: its mark and the word, toned."""
+    mark, tone = STATES.get(word, ("·", "quiet"))
+    return f"<span class='state {tone}'>{mark} {escape(word)}</span>"
+
+
+def money(text: str) -> str:
+    return f"<span class='money mono'>{escape(text)}</span>"
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Label and value, two or three abreast; values are HTML made by this module or escaped text."""
+    return (
+        "<dl class='facts'>" + "".join(f"<div><dt>{escape(k)}</dt><dd>{v}</dd></div>" for k, v in pairs if v) + "</dl>"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, numeric: Sequence[int] = ()) -> str:
+    """A plain table: plain heads, HTML cells; the columns in `numeric` are set right, in tabular figures."""
+    return table_with_heads([escape(h) for h in head], rows, caption, numeric)
+
+
+def table_with_heads(
+    head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, numeric: Sequence[int] = ()
+) -> str:
+    """`table` whose heads are HTML too."""
+    right = {i: " class='num'" for i in numeric}
+    top = "".join(f"<th scope='col'{right.get(i, '')}>{h}</th>" for i, h in enumerate(head))
+    body = "".join(
+        "<tr>" + "".join(f"<td{right.get(i, '')}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows
+    )
+    return (
+        f"<div class='scroll'><table class='plain'><caption>{escape(caption)}</caption>"
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def bar(now: float, planned: float, cap: float | None) -> str:
+    """Dollars spent as a part of the cap (or of the plan), with a tick where the plan ends."""
+    whole = max(cap or 0.0, planned, now)
+    if whole <= 0:
+        return ""
+    tick = f"<b style='left:{min(99.5, 100 * planned / whole):.1f}%'></b>" if planned < whole else ""
+    return f"<div class='bar' role='presentation'><i style='width:{100 * now / whole:.1f}%'></i>{tick}</div>"
+
+
+def empty(title: str, text: str, *commands: str) -> str:
+    """What stands where there is nothing yet: why, and the next command."""
+    lines = "".join(f"<code>{escape(c)}</code>" for c in commands)
+    return f"<div class='empty'><p><strong>{escape(title)}</strong></p><p>{escape(text)}</p>{lines}</div>"
+
+
+def legend(runs: Sequence[tuple[int, str]], colours: Palette) -> str:
+    return "<ul class='legend'>" + "".join(f"<li>{who(i, name, colours)}</li>" for i, name in runs) + "</ul>"
