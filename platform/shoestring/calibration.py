@@ -8,12 +8,13 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, TrainConfig
+from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, NoMask, TrainConfig
 from shoestring_trainer.flops import calibration_key, forward_flops, parameters, train_flops_per_image
 from shoestring_trainer.run_dir import write_atomic
 
@@ -37,6 +38,11 @@ class Work:
     @property
     def key(self) -> str:
         return calibration_key(self.model, self.data.shape, self.batch_size, self.mask, self.compute)
+
+    @property
+    def model_key(self) -> str:
+        """Names what evaluating, sampling and saving cost: the model on this data and device, whatever the mask."""
+        return calibration_key(self.model, self.data.shape, 1, NoMask(kind="none"), self.compute)
 
     @property
     def flops(self) -> float:
@@ -94,8 +100,15 @@ class Calibration:
 
     machine: str
     shapes: dict[str, Measured] = field(default_factory=dict)
-    overheads: Overheads | None = None
+    overheads: dict[str, Overheads] = field(default_factory=dict)  # by Work.model_key
     measured_at: str = ""
+
+    def overheads_of(self, work: Work) -> Overheads | None:
+        """Of this model where it was measured, else the mean over models, else None."""
+        known = list(self.overheads.values())
+        if work.model_key in self.overheads or not known:
+            return self.overheads.get(work.model_key)
+        return Overheads(**{f.name: fmean(getattr(one, f.name) for one in known) for f in fields(Overheads)})
 
 
 @dataclass(frozen=True)
@@ -195,7 +208,8 @@ def read_calibration(folder: Path, name: str) -> Calibration:
     try:
         stored = json.loads(path.read_bytes())
         shapes = {key: Measured(**{**m, "kind": tuple(m["kind"])}) for key, m in stored["shapes"].items()}
-        return Calibration(name, shapes, Overheads(**stored["overheads"]), stored["measured_at"])
+        overheads = {key: Overheads(**o) for key, o in stored["overheads"].items()}
+        return Calibration(name, shapes, overheads, stored["measured_at"])
     except FileNotFoundError:
         return Calibration(name)
     except (ValueError, TypeError, KeyError) as error:
@@ -206,7 +220,6 @@ def read_calibration(folder: Path, name: str) -> Calibration:
 
 def write_calibration(folder: Path, calibration: Calibration) -> Path:
     """Store a calibration; returns its file."""
-    assert calibration.overheads is not None
     path = calibration_file(folder, calibration.machine)
     stored = {"version": CALIBRATION_VERSION, **asdict(calibration)}
     write_atomic(path, json.dumps(stored, indent=1).encode())
@@ -215,7 +228,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
 
 def merged(old: Calibration, new: Calibration) -> Calibration:
     """`new` over `old`: shapes measured again replace, others stay."""
-    return Calibration(new.machine, old.shapes | new.shapes, new.overheads or old.overheads, new.measured_at)
+    return Calibration(new.machine, old.shapes | new.shapes, old.overheads | new.overheads, new.measured_at)
 
 
 def distinct_works(configs: Iterable[TrainConfig]) -> dict[str, Work]:

@@ -86,7 +86,7 @@ class Costs:
     def overheads(self, request: Request) -> RunOverheads:
         """Seconds of everything in this run that is no step."""
         full = full_work(request)
-        per = self.calibration.overheads if self.row.local else None
+        per = self.calibration.overheads_of(full) if self.row.local else None
         if per is None:
             per_flop = 2 / self._speed(full)  # forward passes without gradients reach less of the peak
             per = Overheads(ASSUMED_STARTUP_S, per_flop, per_flop, ASSUMED_PICTURE_S, ASSUMED_CHECKPOINT_S)

@@ -93,12 +93,10 @@ def read_data(home: Home, name: str) -> DataConfig:
     try:
         return read_manifest(home.data / name)
     except FileNotFoundError:
-        known = sorted(p.parent.name for p in home.data.glob("*/manifest.json"))
-        have = f"; built are: {', '.join(known)}" if known else ""
         hint = (
             "run `dvc repro`, or `python -m shoestring_trainer.prepare.procedural data/procedural-16` for the tiny set"
         )
-        raise EnvironmentProblem(f"data set {name!r} is not built (no data/{name}/manifest.json){have}", hint) from None
+        raise EnvironmentProblem(f"data set {name!r} is not built (no data/{name}/manifest.json)", hint) from None
     except ValueError as error:
         raise EnvironmentProblem(str(error), "run `dvc repro`") from None
 

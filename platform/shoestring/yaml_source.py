@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Node:
         """The deepest node on `path`. Parts that name no child (tags of a union) are stepped over."""
         node = self
         for part in path:
-            known = node.value if isinstance(node.value, dict) else ()
+            known: Container[Any] = node.value if isinstance(node.value, dict) else ()
             if isinstance(node.value, list) and isinstance(part, int):
                 known = range(len(node.value))
             if part in known:

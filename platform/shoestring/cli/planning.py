@@ -1,7 +1,208 @@
+"""Verbs before anything runs: plan, schema, diff, calibrate."""
+
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from shoestring.cli.output import guarded, say, say_json
+
+if TYPE_CHECKING:
+    from shoestring.plan import FilePlan, RunPlan
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+File = Annotated[Path, typer.Argument(help="The experiments file.")]
+EXPERIMENTS = Path("experiments.yaml")
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
+    for verb in (plan, schema, diff, calibrate):
+        app.command()(guarded(verb))
+
+
+def plan(
+    file: File = EXPERIMENTS,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only this experiment (repeat for more).")] = None,
+    json_: Json = False,
+) -> None:
+    """Show what each run will be and cost: parameters, FLOPs, steps, hours, dollars, memory. Nothing runs."""
+    from shoestring.plan import plan_file
+
+    planned = plan_file(file, only=only or ())
+    if json_:
+        return say_json(planned.as_json())
+    for line in plan_lines(planned):
+        say(line)
+
+
+def schema(json_: Json = True) -> None:
+    """Print the JSON Schema of the experiments file, for editors."""
+    from shoestring.schema import spec_schema
+
+    say_json(spec_schema())
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="An experiment, a run's name, or a run's number.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="The file that names experiments.")] = EXPERIMENTS,
+    json_: Json = False,
+) -> None:
+    """Show what differs between two requests, and nothing else."""
+    from shoestring.diff import differences
+
+    found = differences(_request(a, file), _request(b, file))
+    if json_:
+        return say_json({"a": a, "b": b, "differences": [vars(d) for d in found]})
+    if not found:
+        say(f"{a} and {b} ask for the same.")
+    for d in found:
+        left, right = (_short(v) if there else "–" for v, there in ((d.a, d.in_a), (d.b, d.in_b)))
+        say(f"{d.path}: {left} → {right}")
+
+
+def calibrate(
+    file: File = EXPERIMENTS,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds of steps timed per shape.")] = 3.0,
+    again: Annotated[bool, typer.Option("--again", help="Measure even if every shape of the file is known.")] = False,
+    json_: Json = False,
+) -> None:
+    """Measure how long this machine takes for the steps of a file, so that dollars become whole steps."""
+    from dataclasses import asdict
+
+    from shoestring.calibration import distinct_works
+    from shoestring.home import Home
+    from shoestring.measuring import calibrate as measure
+    from shoestring.measuring import shapes_of
+    from shoestring.plan import survey
+
+    surveyed = survey(file)
+    home, known = Home.find(file.resolve().parent), surveyed.costs.calibration
+    wanted = distinct_works(config for _, config in shapes_of(surveyed))
+    fresh = not again and surveyed.costs.row.local and bool(wanted) and set(wanted) <= set(known.shapes)
+    if not fresh:
+        # Progress goes to the error stream: standard output stays one JSON document.
+        known = measure(surveyed, home, seconds, lambda line: print(line, file=sys.stderr, flush=True))
+    if json_:
+        return say_json({"machine": known.machine, "measured": not fresh, **asdict(known)})
+    say(f"{known.machine}: {len(known.shapes)} shapes known")
+    for key, work in wanted.items():
+        shape = known.shapes[key]
+        speed = shape.flops / shape.s_per_step / 1e9
+        say(f"  {key}  {shape.s_per_step:8.4f} s a step  ± {100 * shape.spread:3.1f} %  {speed:6.1f} GFLOP/s  "
+            f"{mask_words(work.mask.model_dump())}")  # fmt: skip
+    say("nothing to measure; --again measures again" if fresh else f"Next: shoestring plan {file}")
+
+
+# ── text ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plan_lines(planned: FilePlan) -> list[str]:
+    """The plan as a table, its sum, warnings and the next command; lines of at most 100 columns."""
+    head = ("run", "params", "tokens kept", "GFLOP/image", "steps", "images", "time", "dollars (10–90 %)", "memory")
+    lines = table([head, *(_row(run) for run in planned.runs)])
+    totals, usd = planned.totals, planned.usd
+    hours = sum(run.hours for run in planned.runs)
+    lines += ["", f"{len(planned.runs)} runs: {duration(hours)}, {money(usd.p50)} ({money(usd.p10)}–{money(usd.p90)}), "
+              f"{totals['flop']:.3g} FLOP, {totals['gpu_hours']:.3g} device-hours"]  # fmt: skip
+    for sweep in planned.sweeps:
+        lines.append(
+            f"sweep {sweep.sweep.name}: {sweep.sweep.trials} trials of {money(sweep.trial.usd.p50)}, "
+            f"{money(sweep.usd.p50)} in all"
+            + (f", at most {money(sweep.sweep.max_usd)}" if sweep.sweep.max_usd else "")
+        )
+    if planned.runs:
+        price = planned.runs[0].config.price
+        lines.append(f"at ${price.usd_per_hour:g} an hour ({price.hardware}), {planned.runs[0].note}")
+    if planned.max_usd is not None:
+        over = planned.usd_with_sweeps.p90 > planned.max_usd
+        lines.append(f"budget ${planned.max_usd:g}: " + ("refused at submission, too little" if over else "enough"))
+    lines += [f"warning: {warning}"[:100] for warning in planned.warnings]
+    return [*lines, f"Next: shoestring submit {planned.file}"]
+
+
+def _row(run: RunPlan) -> tuple[str, ...]:
+    kept = "+".join(str(k) for k in run.tokens_kept)
+    gflop = "+".join(f"{sum(parts.values()) / 1e9:.3g}" for parts in run.forward_flops)
+    steps = "+".join(str(n) for n in run.steps)
+    spread = f"{money(run.usd.p50)} ({money(run.usd.p10, '')}–{money(run.usd.p90, '')})"
+    n_bytes = sum(run.memory_bytes.values())
+    memory = f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes >> 20} MiB"
+    kept, images = f"{kept} of {run.tokens}", _count(run.images)
+    return (run.name[:28], _count(run.parameters), kept, gflop, steps, images, duration(run.hours), spread, memory)
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Align columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def money(usd: float, sign: str = "$") -> str:
+    """Dollars with three significant digits, and never fewer decimals than cents."""
+    if usd >= 1000:
+        return f"{sign}{usd:,.0f}"
+    decimals = 2
+    while decimals < 6 and 0 < usd < 10 ** (2 - decimals):
+        decimals += 1
+    return f"{sign}{usd:.{decimals}f}"
+
+
+def duration(hours: float) -> str:
+    seconds = hours * 3600
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if hours < 3 else f"{hours:,.0f} h"
+
+
+def mask_words(mask: dict[str, Any]) -> str:
+    return "every token" if mask["kind"] == "none" else f"{mask['place']} {mask['ratio']:g}"
+
+
+def _count(n: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return str(n)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _request(name: str, file: Path) -> dict[str, Any]:
+    """The request called `name`: a run of the database by number, or an experiment or run of the file.
+
+    Raises NotFound.
+    """
+    from shoestring.errors import NotFound
+    from shoestring.faults import did_you_mean
+
+    if not name.isdigit() and file.is_file():
+        from shoestring.plan import survey
+
+        requests = survey(file).requests
+        for request in requests:
+            if name in (request.name, request.experiment):
+                return request.model_dump(mode="json")
+        known = {known for r in requests for known in (r.experiment, r.name)}
+        if "/" not in name:
+            raise NotFound(f"{file} has no experiment {name!r}", did_you_mean(name, known))
+    from shoestring import migrate, queries
+    from shoestring.db import Database
+    from shoestring.home import Home
+
+    home = Home.find()
+    migrate.check(home.db_url)
+    return queries.find_run(Database(home.db_url), name).spec

@@ -1,0 +1,149 @@
+"""`shoestring calibrate`: time the trainer's own steps on this machine, in its own process, and keep the result."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shoestring_trainer.config import TrainConfig
+
+from shoestring.calibration import (
+    Calibration,
+    Measured,
+    Overheads,
+    distinct_works,
+    machine,
+    merged,
+    read_calibration,
+    works,
+    write_calibration,
+)
+from shoestring.cost import FORWARDS_PER_STEP, full_work
+from shoestring.errors import EnvironmentProblem, ShoestringError, UsageError
+from shoestring.home import Home
+from shoestring.plan import Survey
+from shoestring.provenance import hardware
+from shoestring.request import Every, Request
+
+SWEEP_POINTS = 2  # shapes measured for a sweep besides its base
+
+
+def shapes_of(survey: Survey) -> list[tuple[Request, TrainConfig]]:
+    """One request and probe config per different model or mask of the file; of a sweep, the ends of its search."""
+    requests = list(survey.requests)
+    for sweep in survey.sweeps:
+        requests.append(sweep.base)
+        numbers = {p.path: p.high for p in sweep.parameters if p.choices is None}
+        choices = {p.path: p.choices[-1] for p in sweep.parameters if p.choices}
+        requests += [sweep.base.with_params(point) for point in (numbers, choices) if point][:SWEEP_POINTS]
+    chosen: list[tuple[Request, TrainConfig]] = []
+    seen: set[str] = set()
+    for request in requests:
+        if request.compute.processes > 1:
+            continue  # one process is timed; several share the cores in a way that only a run shows
+        config = _probe(request, survey)
+        new = {work.key for work in works(config)} - seen
+        if new:
+            seen |= new
+            chosen.append((request, config))
+    return chosen
+
+
+def calibrate(survey: Survey, home: Home, seconds: float, tell: Callable[[str], None]) -> Calibration:
+    """Measure every shape of the file here and merge it into this machine's calibration.
+
+    `seconds` of steps are timed per shape. Raises UsageError for hardware that is elsewhere, EnvironmentProblem.
+    """
+    if not survey.costs.row.local:
+        raise UsageError(
+            f"hardware {survey.costs.name!r} is not this machine, so it cannot be measured here",
+            "calibrate with a file whose `hardware` is this-machine",
+        )
+    chosen = shapes_of(survey)
+    if not chosen:
+        raise UsageError("every run asks for several processes, which calibrate does not time yet", "")
+    n = len(distinct_works(config for _, config in chosen))
+    tell(f"measuring {n} shapes, about {round(n * (seconds + 2) + 10)} s")
+    answer = _run_measure([config for _, config in chosen], seconds, tell)
+    new = from_measure(answer, chosen, machine(hardware()))
+    stored = merged(read_calibration(home.calibrations, new.machine), new)
+    write_calibration(home.calibrations, replace(stored, measured_at=datetime.now(UTC).isoformat(timespec="seconds")))
+    return stored
+
+
+def from_measure(
+    answer: dict[str, Any], chosen: Sequence[tuple[Request, TrainConfig]], machine_name: str
+) -> Calibration:
+    """Turn the trainer's measurements into a calibration. `chosen` are the requests and configs that were measured."""
+    by_key = {one["key"]: one for one in answer["measured"]}
+    startup_s = answer["overheads"]["startup_s"]
+    shapes: dict[str, Measured] = {}
+    overheads: dict[str, Overheads] = {}
+    for request, config in chosen:
+        for work in works(config):
+            one = by_key[work.key]
+            spread = one["s_per_step_spread"] / one["s_per_step"] / max(1.0, one["n_steps"]) ** 0.5
+            shapes[work.key] = Measured(one["s_per_step_mean"], spread, work.flops, work.parameters, work.kind)
+            overheads.setdefault(work.model_key, _overheads(one, request, startup_s))
+    return Calibration(machine_name, shapes, overheads)
+
+
+def _overheads(one: dict[str, Any], request: Request, startup_s: float) -> Overheads:
+    """Per forward FLOP, so that other numbers of images, noise levels and sampler steps can be priced."""
+    full = full_work(request).forward_flops
+    picture_s = one["s_per_picture"]
+    samples = request.samples
+    # Without samples in the request the trainer timed its default grid: 10 dpmpp2m steps with guidance.
+    forwards = 20
+    if samples:
+        forwards = samples.n_steps * FORWARDS_PER_STEP[samples.sampler] * (2 if samples.guidance != 1 else 1)
+    return Overheads(
+        startup_s=startup_s,
+        s_per_val_flop=one["s_per_val_image"] / len(request.evaluate.sigmas) / full,
+        s_per_sample_flop=max(0.0, one["s_per_sample_image"] - picture_s) / forwards / full,
+        s_per_sample_image=picture_s,
+        s_per_checkpoint=one["s_per_checkpoint"],
+    )
+
+
+def _probe(request: Request, survey: Survey) -> TrainConfig:
+    n = len(request.stages)
+    return request.to_config([1] * n, [0.0] * n, Every(), survey.costs.price)
+
+
+def _run_measure(configs: list[TrainConfig], seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Run the trainer's `measure` and read its answer. Raises EnvironmentProblem with its last words."""
+    with tempfile.TemporaryDirectory(prefix="shoestring-measure-") as folder:
+        asked, out = Path(folder) / "configs.json", Path(folder) / "measured.json"
+        asked.write_text(json.dumps([config.model_dump(mode="json") for config in configs]))
+        argv = [sys.executable, "-m", "shoestring_trainer.measure", str(asked), "--out", str(out)]
+        log = Path(folder) / "log.txt"
+        with (
+            open(log, "w+b") as errors,
+            subprocess.Popen([*argv, "--seconds", str(seconds)], stdout=subprocess.PIPE, stderr=errors) as process,
+        ):
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    tell("  " + line.decode(errors="replace").rstrip())
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode or not out.exists():
+            words = log.read_text(errors="replace").strip().splitlines()[-5:]
+            raise EnvironmentProblem(
+                f"measuring failed (exit {process.returncode}): " + " / ".join(words or ["it said nothing"]),
+                "run `shoestring doctor`",
+            )
+        try:
+            answer: dict[str, Any] = json.loads(out.read_bytes())
+        except ValueError as error:
+            raise ShoestringError(f"the trainer's measurements are not JSON: {error}") from None
+        return answer
