@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from shoestring import records, rows
@@ -18,7 +18,7 @@ from shoestring.states import LEASED, path
 from shoestring.tables import attempts, budgets, runs
 
 LEASE_S = 60.0
-QUEUED = literal_column("'queued'")  # literal, or SQLite cannot use the partial index
+QUEUED: ColumnElement[str] = literal_column("'queued'")  # literal, or SQLite cannot use the partial index
 
 
 @dataclass(frozen=True)

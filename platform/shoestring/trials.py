@@ -4,42 +4,65 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from shoestring import records
 from shoestring.db import Database
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
-from shoestring.rows import canonical, micro
-from shoestring.tables import sweeps, trials
+from shoestring.rows import canonical, micro, usd
+from shoestring.tables import runs, sweeps, trials
+
+if TYPE_CHECKING:
+    from shoestring.resolve import SweepRequest
 
 TOLD = ("complete", "failed", "pruned")
 
 
-def create_sweep(
-    db: Database,
-    name: str,
-    project: str,
-    base: str,
-    spec: dict[str, Any],
-    *,
-    max_usd: float | None = None,
-    now: float | None = None,
-) -> int:
-    """Return the id of the project's sweep with this name and spec; make it where there is none yet."""
+def create_sweep(db: Database, request: SweepRequest, *, now: float | None = None) -> records.Sweep:
+    """Return the sweep of this request; make it where there is none. Its budget and number of trials may have grown."""
     at = db.now(now)
-    spec_hash = hashlib.sha256(canonical(spec).encode()).hexdigest()
+    spec = request.as_json()
+    searched = {key: value for key, value in spec.items() if key not in ("budget", "trials")}
+    spec_hash = hashlib.sha256(canonical([searched, request.base.spec_hash]).encode()).hexdigest()
+    may_grow = {"spec": spec, "max_micro": None if request.max_usd is None else micro(request.max_usd)}
+    names = {"name": request.name, "project": request.project, "spec_hash": spec_hash}
     with db.write() as conn:
-        same = (sweeps.c.project == project) & (sweeps.c.name == name) & (sweeps.c.spec_hash == spec_hash)
-        found = conn.scalar(select(sweeps.c.id).where(same))
-        if found is not None:
-            return found
-        values = {"name": name, "project": project, "base": base, "spec": spec, "spec_hash": spec_hash}
-        values |= {"max_micro": None if max_usd is None else micro(max_usd), "state": "running", "created_at": at}
-        sweep_id = conn.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
-        note(conn, at, "sweep_created", None, sweep=sweep_id, name=name)
-        return sweep_id
+        same = [sweeps.c[key] == value for key, value in names.items()]
+        sweep_id = conn.scalar(update(sweeps).where(*same).values(may_grow).returning(sweeps.c.id))
+        if sweep_id is None:
+            values = {**names, **may_grow, "base": request.base.experiment, "state": "running", "created_at": at}
+            sweep_id = conn.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
+            note(conn, at, "sweep_created", None, sweep=sweep_id, name=request.name)
+        return read_sweeps(conn, sweep_id)[0]
+
+
+def read_sweeps(conn: Connection, sweep_id: int | None = None, project: str | None = None) -> list[records.Sweep]:
+    """Records of sweeps with what they spent and how many trials they have, oldest first."""
+    spent = select(func.coalesce(func.sum(runs.c.spent_micro), 0)).where(runs.c.sweep_id == sweeps.c.id)
+    n_trials = select(func.count()).where(trials.c.sweep_id == sweeps.c.id)
+    query = select(sweeps, spent.scalar_subquery().label("spent"), n_trials.scalar_subquery().label("n_trials"))
+    if sweep_id is not None:
+        query = query.where(sweeps.c.id == sweep_id)
+    if project is not None:
+        query = query.where(sweeps.c.project == project)
+    return [
+        records.Sweep(
+            id=row.id,
+            name=row.name,
+            project=row.project,
+            base=row.base,
+            spec=row.spec,
+            state=row.state,
+            max_usd=None if row.max_micro is None else usd(row.max_micro),
+            spent_usd=usd(row.spent),
+            n_trials=row.n_trials,
+            created_at=row.created_at,
+        )
+        for row in conn.execute(query.order_by(sweeps.c.id))
+    ]
 
 
 def propose_trial(
@@ -47,8 +70,8 @@ def propose_trial(
     sweep_id: int,
     number: int,
     params: dict[str, Any],
-    *,
     run_id: int | None = None,
+    *,
     now: float | None = None,
 ) -> None:
     """Write down a trial, first without a run, then (again) with the run that trains it. Raises NotFound, Conflict."""
@@ -72,35 +95,32 @@ def propose_trial(
             conn.execute(update(trials).where(one).values(run_id=run_id, state=state))
 
 
-def tell_trial(
-    db: Database,
-    sweep_id: int,
-    number: int,
-    values: Sequence[float] = (),
-    *,
-    state: str = "complete",
-    now: float | None = None,
+def finish_trial(
+    db: Database, sweep_id: int, number: int, state: str, values: Sequence[float] = (), *, now: float | None = None
 ) -> None:
-    """End a trial with its objectives' `values` (in the sweep's order), or as `failed` or `pruned` without them."""
+    """End a trial: `complete` with its objectives' `values` in the sweep's order, or `failed`, or `pruned`."""
     if state not in TOLD:
         raise ValueError(f"trial state {state!r}: one of {TOLD}")
+    results = [float(value) for value in values]
     with db.write() as conn:
         one = (trials.c.sweep_id == sweep_id) & (trials.c.number == number)
-        told = update(trials).where(one).values(state=state, results=[float(value) for value in values])
+        told = update(trials).where(one).values(state=state, results=results)
         run_id = conn.execute(told.returning(trials.c.run_id)).one_or_none()
         if run_id is None:
             raise NotFound(f"sweep {sweep_id} has no trial {number}", "shoestring sweep")
-        note(conn, db.now(now), f"trial_{state}", run_id[0], sweep=sweep_id, number=number, values=list(values))
+        note(conn, db.now(now), f"trial_{state}", run_id[0], sweep=sweep_id, number=number, values=results)
 
 
-def finish_sweep(db: Database, sweep_id: int, state: str = "finished", *, now: float | None = None) -> None:
-    """Set a sweep `finished`, `stopped`, or `running` again."""
-    if state not in ("finished", "stopped", "running"):
-        raise ValueError(f"sweep state {state!r}: finished, stopped or running")
+def finish_sweep(
+    db: Database, sweep_id: int, reason: str = "", *, state: str = "finished", now: float | None = None
+) -> records.Sweep:
+    """Set a sweep `finished` or `stopped`, with the reason in the audit log; return it. Raises NotFound."""
+    if state not in ("finished", "stopped"):
+        raise ValueError(f"sweep state {state!r}: finished or stopped")
     at = db.now(now)
     with db.write() as conn:
-        ended = None if state == "running" else at
-        done = update(sweeps).where(sweeps.c.id == sweep_id).values(state=state, ended_at=ended)
+        done = update(sweeps).where(sweeps.c.id == sweep_id).values(state=state, ended_at=at)
         if not conn.execute(done).rowcount:
             raise NotFound(f"there is no sweep {sweep_id}", "shoestring sweep")
-        note(conn, at, f"sweep_{state}", None, sweep=sweep_id)
+        note(conn, at, f"sweep_{state}", None, sweep=sweep_id, reason=reason)
+        return read_sweeps(conn, sweep_id)[0]

@@ -1,0 +1,155 @@
+"""Every read: records out, no row, no session. Curves are in `series`, dollars in `ledger`: import them from here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from shoestring_trainer.run_dir import RunDir
+from sqlalchemy import func, select
+
+from shoestring import records, rows
+from shoestring.db import Database
+from shoestring.errors import NotFound
+from shoestring.ledger import spend_by_outcome, totals
+from shoestring.series import last_values, metric_keys, series
+from shoestring.tables import attempts as attempts_table
+from shoestring.tables import budgets
+from shoestring.tables import checkpoints as checkpoints_table
+from shoestring.tables import events as events_table
+from shoestring.tables import runs as runs_table
+from shoestring.tables import trials as trials_table
+from shoestring.tables import workers as workers_table
+from shoestring.trials import read_sweeps
+from shoestring.waiting import why_waiting
+
+__all__ = [
+    "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "metric_keys", "projects", "run", "runs",
+    "samples", "series", "spend_by_outcome", "spent", "sweeps", "totals", "trials", "why_waiting", "workers",
+]  # fmt: skip
+
+MAX_ID = 2**63 - 1
+
+
+def runs(
+    db: Database,
+    project: str | None = None,
+    state: str | None = None,
+    kind: str | None = None,
+    sweep_id: int | None = None,
+) -> list[records.Run]:
+    """The runs, oldest first; each argument that is given narrows them."""
+    wanted = {"project": project, "state": state, "kind": kind, "sweep_id": sweep_id}
+    query = select(runs_table).order_by(runs_table.c.id)
+    for column, value in wanted.items():
+        if value is not None:
+            query = query.where(runs_table.c[column] == value)
+    with db.read() as conn:
+        return [rows.run(row) for row in conn.execute(query)]
+
+
+def run(db: Database, run_id: int) -> records.Run:
+    """One run. Raises NotFound."""
+    row = None
+    if 0 < run_id <= MAX_ID:
+        with db.read() as conn:
+            row = conn.execute(select(runs_table).where(runs_table.c.id == run_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}", "shoestring status lists the runs")
+    return rows.run(row)
+
+
+def find_run(db: Database, text: str) -> records.Run:
+    """The run with this id, else the newest with this name, else the newest of this experiment. Raises NotFound."""
+    if text.isascii() and text.isdigit():
+        return run(db, int(text)) if len(text) <= 19 else run(db, 0)
+    with db.read() as conn:
+        for column in (runs_table.c.name, runs_table.c.experiment):
+            newest = select(runs_table).where(column == text).order_by(runs_table.c.id.desc()).limit(1)
+            if row := conn.execute(newest).one_or_none():
+                return rows.run(row)
+    raise NotFound(f"there is no run {text!r}", "shoestring status lists the runs; give an id or a name")
+
+
+def attempts(db: Database, run_id: int) -> list[records.Attempt]:
+    """A run's executions, in order."""
+    query = select(attempts_table).where(attempts_table.c.run_id == run_id).order_by(attempts_table.c.token)
+    with db.read() as conn:
+        return [rows.attempt(row) for row in conn.execute(query)]
+
+
+def events(db: Database, run_id: int | None = None, limit: int = 200) -> list[records.Event]:
+    """The last `limit` lines of the audit log, of one run or of all, oldest first."""
+    query = select(events_table).order_by(events_table.c.id.desc()).limit(limit)
+    if run_id is not None:
+        query = query.where(events_table.c.run_id == run_id)
+    with db.read() as conn:
+        found = conn.execute(query).all()
+    return [records.Event(row.id, row.at, row.run_id, row.token, row.kind, row.detail) for row in reversed(found)]
+
+
+def checkpoints(db: Database, run_id: int) -> list[records.Checkpoint]:
+    """A run's checkpoints, oldest first, those that are corrupt or deleted too."""
+    table = checkpoints_table
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.step, table.c.token)
+    with db.read() as conn:
+        return [records.Checkpoint(**row._mapping) for row in conn.execute(query)]
+
+
+def workers(db: Database) -> list[records.Worker]:
+    """Workers, those at work first, then by last beat."""
+    query = select(workers_table).order_by(workers_table.c.state == "gone", workers_table.c.beat_at.desc())
+    with db.read() as conn:
+        return [rows.worker(row) for row in conn.execute(query)]
+
+
+def sweeps(db: Database, project: str | None = None) -> list[records.Sweep]:
+    """Sweeps, oldest first."""
+    with db.read() as conn:
+        return read_sweeps(conn, project=project)
+
+
+def trials(db: Database, sweep_id: int) -> list[records.Trial]:
+    """A sweep's trials by number."""
+    query = select(trials_table).where(trials_table.c.sweep_id == sweep_id).order_by(trials_table.c.number)
+    with db.read() as conn:
+        return [
+            records.Trial(row.sweep_id, row.number, row.run_id, row.params, row.state, tuple(row.results))
+            for row in conn.execute(query)
+        ]
+
+
+def projects(db: Database) -> list[str]:
+    """Names of the projects that have runs."""
+    with db.read() as conn:
+        return list(conn.scalars(select(runs_table.c.project).distinct().order_by(runs_table.c.project)))
+
+
+def spent(db: Database, project: str) -> float:
+    """Dollars that all runs of a project have spent."""
+    with db.read() as conn:
+        total = select(func.sum(runs_table.c.spent_micro)).where(runs_table.c.project == project)
+        return rows.usd(conn.scalar(total))
+
+
+def budget(db: Database, project: str) -> float | None:
+    """The project's cap in dollars, None without one."""
+    with db.read() as conn:
+        cap = conn.scalar(select(budgets.c.max_micro).where(budgets.c.project == project))
+    return None if cap is None else rows.usd(cap)
+
+
+def samples(run: records.Run) -> list[records.Sample]:
+    """The pictures in a run's folder, by step and place in the grid; a grid without its `meta.json` is left out."""
+    found = []
+    for path in sorted(RunDir(Path(run.run_dir)).samples.glob("step-*/meta.json")):
+        try:
+            meta = json.loads(path.read_bytes())
+            step, usd, prompts = int(meta["step"]), float(meta["usd"]), list(meta["prompts"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        for index, prompt in enumerate(prompts):
+            picture = path.parent / f"{index:03d}.png"
+            if picture.is_file():
+                found.append(records.Sample(run.id, step, index, str(prompt), str(picture), usd))
+    return found

@@ -1,0 +1,207 @@
+"""Putting runs into the queue: idempotent by `spec_hash`, all of a file or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoestring_trainer.config import TrainConfig
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from shoestring.db import Database
+from shoestring.errors import Conflict, NotFound
+from shoestring.moves import note
+from shoestring.rows import micro
+from shoestring.tables import dependencies, runs
+
+if TYPE_CHECKING:
+    from shoestring.run_plan import RunPlan
+
+MAX_PRIORITY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A priced run, ready for the queue."""
+
+    name: str
+    experiment: str
+    project: str
+    seed: int
+    spec_hash: str
+    config: TrainConfig
+    spec: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    kind: str = "experiment"
+    parent_id: int | None = None
+    sweep_id: int | None = None
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    max_usd: float | None = None
+    planned_usd: float = 0.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+    depends_on: tuple[int, ...] = ()
+    queue: str = "default"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a submission: the run, whether it was there already, its state, and what to do about that."""
+
+    run_id: int
+    existed: bool
+    state: str
+    hint: str = ""
+
+
+def submit_plans(
+    db: Database,
+    plans: Sequence[RunPlan],
+    *,
+    runs_dir: Path,
+    again: bool = False,
+    now: float | None = None,
+    **origin: Any,
+) -> list[Submitted]:
+    """Queue priced plans as `submit` does; `origin` are fields that they share: kind, parent_id, sweep_id, provenance,
+    depends_on."""
+    return submit(db, [submission(plan, **origin) for plan in plans], runs_dir=runs_dir, again=again, now=now)
+
+
+def submission(plan: RunPlan, **origin: Any) -> Submission:
+    """A priced plan as a row to be; `origin` as in `submit_plans`."""
+    request = plan.request
+    return Submission(
+        name=plan.name,
+        experiment=request.experiment,
+        project=request.project,
+        seed=request.seed,
+        spec_hash=plan.spec_hash,
+        config=plan.config,
+        spec=request.model_dump(mode="json"),
+        plan=plan.as_json(),
+        priority=request.priority,
+        tags=request.tags,
+        max_usd=request.max_usd,
+        planned_usd=plan.usd.p50,
+        **origin,
+    )
+
+
+def submit(
+    db: Database,
+    submissions: Sequence[Submission],
+    *,
+    runs_dir: Path,
+    again: bool = False,
+    now: float | None = None,
+) -> list[Submitted]:
+    """Queue every submission, or none; a run with the same `spec_hash` is returned instead, unless `again`.
+
+    Raises NotFound for an unknown dependency, Conflict for one that cannot succeed any more.
+    """
+    at = db.now(now)
+    with db.write() as conn:
+        return [_submit(conn, one, runs_dir, again, at) for one in submissions]
+
+
+def _submit(conn: Connection, one: Submission, runs_dir: Path, again: bool, at: float) -> Submitted:
+    newest = select(runs.c.id, runs.c.state, runs.c.generation).where(runs.c.spec_hash == one.spec_hash)
+    found = conn.execute(newest.order_by(runs.c.generation.desc()).limit(1)).one_or_none()
+    if found is not None and not again:
+        stuck = found.state in ("failed", "cancelled")
+        return Submitted(found.id, True, found.state, f"shoestring retry {found.id}" if stuck else "")
+    waits = _check_dependencies(conn, one)
+    values = {
+        "name": one.name,
+        "experiment": one.experiment,
+        "project": one.project,
+        "seed": one.seed,
+        "kind": one.kind,
+        "parent_id": one.parent_id,
+        "sweep_id": one.sweep_id,
+        "spec_hash": one.spec_hash,
+        "generation": 0 if found is None else found.generation + 1,
+        "spec": one.spec,
+        "config": one.config.model_dump(mode="json"),
+        "plan": one.plan,
+        "provenance": one.provenance,
+        "tags": list(one.tags),
+        "priority": checked_priority(one.priority),
+        "queue": one.queue,
+        "gpus": one.config.compute.processes if one.config.compute.device == "cuda" else 0,
+        "n_steps": one.config.n_steps,
+        "planned_micro": micro(one.planned_usd),
+        "max_micro": None if one.max_usd is None else micro(one.max_usd),
+    }
+    run_id = _insert(conn, values, runs_dir, "blocked" if waits else "queued", at)
+    for other in sorted(set(one.depends_on)):
+        conn.execute(insert(dependencies).values(run_id=run_id, depends_on=other))
+    return Submitted(run_id, False, "blocked" if waits else "queued")
+
+
+def _insert(conn: Connection, values: dict[str, Any], runs_dir: Path, state: str, at: float) -> int:
+    row = {**values, "state": state, "run_after": at, "created_at": at}
+    run_id = conn.execute(insert(runs).values(row).returning(runs.c.id)).scalar_one()
+    conn.execute(update(runs).where(runs.c.id == run_id).values(run_dir=str(runs_dir / f"{run_id:05d}")))
+    note(conn, at, "submitted", run_id, to=state, name=values["name"])
+    return run_id
+
+
+def _check_dependencies(conn: Connection, one: Submission) -> bool:
+    """Say whether the run has to wait for others. Raises NotFound, Conflict."""
+    states = dict(conn.execute(select(runs.c.id, runs.c.state).where(runs.c.id.in_(one.depends_on))).all())
+    for other in one.depends_on:
+        if other not in states:
+            raise NotFound(f"{one.name} depends on run {other}, which does not exist", "shoestring status")
+        if states[other] in ("failed", "cancelled"):
+            raise Conflict(f"{one.name} depends on run {other}, which has {states[other]}", f"shoestring retry {other}")
+    return any(state != "succeeded" for state in states.values())
+
+
+def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
+    """Make a new run with a failed or cancelled one as its parent; the old one stays as it is. Raises Conflict.
+
+    A later run of the same spec that has not failed is returned instead of a second retry.
+    """
+    at = db.now(now)
+    with db.write() as conn:
+        row = run_row(conn, run_id)
+        if row.state not in ("failed", "cancelled"):
+            hint = f"shoestring resume {run_id}" if row.state == "paused" else f"shoestring status {run_id}"
+            raise Conflict(f"run {run_id} is {row.state}: only failed and cancelled runs are retried", hint)
+        same = select(runs.c.id, runs.c.state).where(
+            runs.c.spec_hash == row.spec_hash, runs.c.state.not_in(["failed", "cancelled"])
+        )
+        found = conn.execute(same.order_by(runs.c.generation.desc()).limit(1)).one_or_none()
+        if found is not None:
+            return Submitted(found.id, True, found.state)
+        newest = conn.scalar(select(func.max(runs.c.generation)).where(runs.c.spec_hash == row.spec_hash))
+        copied = (
+            *("name", "experiment", "project", "seed", "kind", "sweep_id", "spec_hash", "spec_version", "spec"),
+            *("config", "plan", "provenance", "tags", "priority", "queue", "gpus", "gpu_memory_gb", "cpus"),
+            *("memory_gb", "n_steps", "planned_micro", "max_micro"),
+        )
+        values = {name: getattr(row, name) for name in copied}
+        values |= {"parent_id": run_id, "generation": (newest or 0) + 1}
+        new = _insert(conn, values, Path(row.run_dir).parent, "queued", at)
+        return Submitted(new, False, "queued")
+
+
+def run_row(conn: Connection, run_id: int) -> Row[Any]:
+    """The run's row, locked. Raises NotFound."""
+    row = None
+    if 0 < run_id < 2**63:
+        row = conn.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}", "shoestring status lists the runs")
+    return row
+
+
+def checked_priority(priority: int) -> int:
+    """The priority, in range. Raises Conflict."""
+    if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        raise Conflict(f"priority {priority} is out of range", f"−{MAX_PRIORITY} to {MAX_PRIORITY}; bigger is sooner")
+    return priority

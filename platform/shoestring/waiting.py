@@ -1,0 +1,68 @@
+"""Why a run is not running, in words with the next thing to do."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from shoestring.db import Database
+from shoestring.leases import projects_without_money
+from shoestring.ledger import ALIVE_S
+from shoestring.moves import unmet
+from shoestring.records import Run
+from shoestring.tables import runs, workers
+
+
+def why_waiting(db: Database, run: Run, *, now: float | None = None) -> str:
+    """Say why `run` waits; "" for a run that does not."""
+    if run.state == "paused":
+        return _why_paused(run)
+    if run.state not in ("blocked", "queued"):
+        return ""
+    with db.read() as conn:
+        if run.state == "blocked":
+            others = unmet(conn, run.id)
+            return f"waits for run{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}"
+        return _why_queued(conn, run, db.now(now))
+
+
+def _why_paused(run: Run) -> str:
+    if run.reason == "budget":
+        cap = "its project's budget" if run.max_usd is None else f"${run.max_usd:.4f}"
+        return f"paused: spent {cap}; raise it and `shoestring resume {run.id}`"
+    why = f" ({run.reason})" if run.reason else ""
+    return f"paused{why}: `shoestring resume {run.id}`"
+
+
+def _why_queued(conn: Connection, run: Run, at: float) -> str:
+    if run.project in projects_without_money(conn):
+        return f"the budget of project {run.project} is spent"
+    row = conn.execute(select(runs.c.run_after, runs.c.queue, runs.c.gpus).where(runs.c.id == run.id)).one()
+    if row.run_after > at:
+        until = time.strftime("%H:%M:%S", time.localtime(row.run_after))
+        return f"waits until {until} after {run.reason or 'a failure'}"
+    alive = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= at - ALIVE_S)
+    if not conn.scalar(alive):
+        return "no worker is alive: run `shoestring work`"
+    if not conn.scalar(alive.where(workers.c.want != "drain")):
+        return "every worker is draining: run `shoestring work`"
+    higher, before = _ahead(conn, run, row.run_after, row.queue, at)
+    if higher:
+        return f"behind {_runs(higher)} with higher priority"
+    if before:
+        return f"behind {_runs(before)} that came first"
+    return "next in line" + (f", for a worker with {row.gpus} GPUs" if row.gpus else "")
+
+
+def _ahead(conn: Connection, run: Run, run_after: float, queue: str, at: float) -> tuple[int, int]:
+    """How many ready runs have a higher priority, and how many of the same one come first."""
+    ready = and_(runs.c.state == "queued", runs.c.queue == queue, runs.c.run_after <= at, runs.c.id != run.id)
+    count = select(func.count()).where(ready)
+    earlier = or_(runs.c.run_after < run_after, and_(runs.c.run_after == run_after, runs.c.id < run.id))
+    higher = conn.scalar(count.where(runs.c.priority > run.priority)) or 0
+    return higher, conn.scalar(count.where(runs.c.priority == run.priority, earlier)) or 0
+
+
+def _runs(n: int) -> str:
+    return f"{n} run" if n == 1 else f"{n} runs"
