@@ -21,7 +21,7 @@ from shoestring_trainer.run_dir import write_atomic
 from shoestring.errors import EnvironmentProblem
 
 CALIBRATION_VERSION = 1
-MIN_SPREAD = 0.05  # what a machine varies by from day to day, measured or not
+MIN_SPREAD = 0.04  # what a machine varies by from day to day, measured or not
 FIT_SPREAD = 0.10  # a fitted shape is never better known than this
 
 
