@@ -11,7 +11,6 @@ from shoestring.db import Database
 from shoestring.errors import Conflict, NotFound, UsageError
 from shoestring.home import Home
 from shoestring.ranking import Place, Ranking
-from shoestring.submission import submission
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.prepare.procedural import procedural_set
 from shoestring_trainer.run_dir import Result, RunDir
@@ -59,7 +58,7 @@ def survey(home: Home) -> plan.Survey:
 def submit_all(home: Home, db: Database) -> None:
     surveyed = survey(home)
     planned = [plan.plan_request(request, surveyed.costs) for request in surveyed.requests]
-    submit_plans(db, [submission(p, {}) for p in planned], home.runs)
+    submit_plans(db, planned, runs_dir=home.runs)
 
 
 def finish_all(db: Database, losses: dict[str, float]) -> None:

@@ -17,7 +17,6 @@ from shoestring.plan import RunPlan, Survey, extend_plan
 from shoestring.ranking import Ranking
 from shoestring.records import Run
 from shoestring.standings import newest_of, standings
-from shoestring.submission import submission
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ def submit_showcase(
             )
         config = TrainConfig.model_validate(winner.config)
         extra_usd = asked.until.usd - config.planned_usd_at(config.n_steps)
-    entry = submission(plan_showcase(survey, winner, extra_usd), provenance, kind="showcase", parent_id=winner.id)
-    done = actions.submit_plans(db, [entry], home.runs)[0]
+    planned = plan_showcase(survey, winner, extra_usd)
+    origin = {"kind": "showcase", "parent_id": winner.id, "provenance": provenance}
+    done = actions.submit_plans(db, [planned], runs_dir=home.runs, **origin)[0]
     return Shown(done.run_id, done.existed, done.state, winner, extra_usd)

@@ -24,7 +24,6 @@ from shoestring.ranking import Direction, pareto_front
 from shoestring.records import Run, Sweep, Trial
 from shoestring.resolve import Parameter, SweepRequest, value_at
 from shoestring.run_plan import PlanRefused, RunPlan
-from shoestring.submission import submission
 
 if TYPE_CHECKING:
     import optuna
@@ -159,7 +158,7 @@ def run_sweep(bench: Bench, request: SweepRequest, n_trials: int | None = None) 
         raise UsageError(f"--trials {n_trials}: at least 1", "leave it out to take the sweep's own number")
     wanted = n_trials or request.trials
     db = bench.db
-    sweep = _created(db, request)
+    sweep = actions.create_sweep(db, request)
     study = Study(bench.home, sweep, request.parameters, list(request.objectives.values()), request.seed)
     study.enqueue(base_point(request))
     while True:
@@ -168,22 +167,8 @@ def run_sweep(bench: Bench, request: SweepRequest, n_trials: int | None = None) 
         reason = why_over(sweep, wanted, queries.trials(db, sweep.id), queries.runs(db, sweep_id=sweep.id), told)
         if reason:
             bench.tell(reason)
-            actions.finish_sweep(db, sweep.id)
-            return _sweep(db, sweep.id)
+            return actions.finish_sweep(db, sweep.id, reason)
         _one_trial(bench, sweep, request, study)
-
-
-def _created(db: Database, request: SweepRequest) -> Sweep:
-    """The sweep of this request, made where there is none; running again where it had ended."""
-    base = request.base.experiment
-    sweep_id = actions.create_sweep(db, request.name, request.project, base, request.as_json(), max_usd=request.max_usd)
-    if _sweep(db, sweep_id).state != "running":
-        actions.finish_sweep(db, sweep_id, "running")
-    return _sweep(db, sweep_id)
-
-
-def _sweep(db: Database, sweep_id: int) -> Sweep:
-    return next(sweep for sweep in queries.sweeps(db) if sweep.id == sweep_id)
 
 
 def why_over(
@@ -234,9 +219,9 @@ def _submit(bench: Bench, sweep: Sweep, proposal: Proposal, plan: RunPlan) -> in
     known = next(t for t in queries.trials(bench.db, sweep.id) if t.number == proposal.number)
     if known.run_id is not None:
         return known.run_id
-    entry = submission(plan, bench.provenance, kind="trial", sweep_id=sweep.id)
-    run_id = actions.submit_plans(bench.db, [entry], bench.home.runs)[0].run_id
-    actions.propose_trial(bench.db, sweep.id, proposal.number, proposal.params, run_id=run_id)
+    origin = {"kind": "trial", "sweep_id": sweep.id, "provenance": bench.provenance}
+    run_id = actions.submit_plans(bench.db, [plan], runs_dir=bench.home.runs, **origin)[0].run_id
+    actions.propose_trial(bench.db, sweep.id, proposal.number, proposal.params, run_id)
     return run_id
 
 
@@ -253,7 +238,7 @@ def _close_told(db: Database, sweep: Sweep, told: dict[int, tuple[float, ...] | 
         if trial.number in told and trial.state in ("proposed", "running"):
             values = told[trial.number]
             state = "failed" if values is None else "complete"
-            actions.tell_trial(db, sweep.id, trial.number, values or (), state=state)
+            actions.finish_trial(db, sweep.id, trial.number, state, values or ())
 
 
 def _short(value: Any) -> str:
