@@ -11,6 +11,7 @@ from shoestring.db import Database
 from shoestring.errors import Conflict, NotFound, UsageError
 from shoestring.home import Home
 from shoestring.ranking import Place, Ranking
+from shoestring.tail import Point
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.prepare.procedural import procedural_set
 from shoestring_trainer.run_dir import Result, RunDir
@@ -69,7 +70,7 @@ def finish_all(db: Database, losses: dict[str, float]) -> None:
         runs.start(db, lease, 0)
         usd = config.planned_usd_at(n)
         loss = losses[lease.run.experiment]
-        runs.record(db, lease, [("val/loss", n, loss, 1.0, 1.0, usd, 1.0)])
+        runs.record(db, lease, [Point("val/loss", n, loss, images=1.0, flops=1.0, usd=usd, seconds=1.0)])
         folder = RunDir(Path(lease.run.run_dir)).checkpoint(n, lease.token)
         folder.mkdir(parents=True)
         (folder / "MANIFEST.json").write_text("{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from shoestring.plan import plan_request
 from shoestring.prices import read_prices
 from shoestring.resolve import Facts, SweepRequest, resolve_sweeps
 from shoestring.spec import spec_from_text
+from shoestring.tail import Point
 from shoestring_trainer.config import DataConfig
 from shoestring_trainer.run_dir import Result
 
@@ -63,18 +65,30 @@ class Trainer:
         ratio = lease.run.config["stages"][0]["mask"]["ratio"]
         experts = (lease.run.config["model"]["experts"] or {"count": 1})["count"]
         loss = (ratio - 0.5) ** 2 + 0.1 / experts
-        runs.record(self.db, lease, [("val/loss", n, loss, 1.0, 1.0, 0.01, 1.0)])
+        runs.record(self.db, lease, [Point("val/loss", n, loss, images=1.0, flops=1.0, usd=0.01, seconds=1.0)])
         failure = "" if self.ending == "succeeded" else "nan"
         usd = self.usd * (1 - ratio / 2)
         runs.finish(self.db, lease, Result(lease.token, self.ending, failure, "", n), round(usd * 1e6))  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.delenv("SHOESTRING_DB", raising=False)
-    home = Home(root=tmp_path, state=tmp_path / ".shoestring")
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with both databases made and nothing in them: making them takes longer than most tests."""
+    home = Home(root=Path("/nowhere"), state=tmp_path_factory.mktemp("state"))
     migrate.upgrade(home.db_url)
-    return home
+    sweep.open_storage(home)
+    return home.state
+
+
+@pytest.fixture
+def make_home(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Home]:
+    monkeypatch.delenv("SHOESTRING_DB", raising=False)
+    return lambda name: Home(root=tmp_path, state=Path(shutil.copytree(empty, tmp_path / name)))
+
+
+@pytest.fixture
+def home(make_home: Callable[[str], Home]) -> Home:
+    return make_home("state")
 
 
 def bench_of(home: Home, work: Callable[[int], None] | None = None) -> sweep.Bench:
@@ -107,26 +121,24 @@ def test_every_trial_is_a_run_of_the_queue_and_the_base_comes_first(home):
         assert trial.values[1] == run.spent_usd, "dollars are what was spent, not what was planned"
 
 
-def test_the_same_history_gives_the_same_proposals(tmp_path, monkeypatch):
-    monkeypatch.delenv("SHOESTRING_DB", raising=False)
-    seen = []
-    for name in ("a", "b"):
-        home = Home(root=tmp_path / name, state=tmp_path / name / ".shoestring")
-        migrate.upgrade(home.db_url)
-        bench = bench_of(home)
-        sweep.run_sweep(bench, request_of(trials=3))
-        sweep.run_sweep(bench, request_of(trials=3), 5) if name == "a" else sweep.run_sweep(bench, request_of(), 5)
-        seen.append(trials_of(bench))
-    assert [t[1] for t in seen[0]] == [t[1] for t in seen[1]]
+def test_the_same_history_gives_the_same_proposals(make_home):
+    at_once, in_two = bench_of(make_home("at once")), bench_of(make_home("in two"))
+    sweep.run_sweep(at_once, request_of(trials=6))
+    sweep.run_sweep(in_two, request_of(trials=3))
+    sweep.run_sweep(in_two, request_of(trials=6))
+    assert trials_of(at_once) == trials_of(in_two)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> list:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    bench = bench_of(Home(root=folder, state=Path(shutil.copytree(empty, folder / "state"))))
+    sweep.run_sweep(bench, request_of(trials=3))
+    return trials_of(bench)
 
 
 @pytest.mark.parametrize("crash_at", ["before the run", "while it trains", "before telling", "after telling"])
-def test_stopped_anywhere_it_goes_on_without_asking_or_telling_twice(home, tmp_path, monkeypatch, crash_at):
-    undisturbed = Home(root=tmp_path / "other", state=tmp_path / "other" / ".shoestring")
-    migrate.upgrade(undisturbed.db_url)
-    expected = bench_of(undisturbed)
-    sweep.run_sweep(expected, request_of(trials=3))
-
+def test_stopped_anywhere_it_goes_on_without_asking_or_telling_twice(home, undisturbed, crash_at):
     db = Database(home.db_url)
     trainer, calls = Trainer(db), 0
 
@@ -156,7 +168,7 @@ def test_stopped_anywhere_it_goes_on_without_asking_or_telling_twice(home, tmp_p
         sweep.run_sweep(crashing, request_of(trials=3))
     again = bench_of(home, trainer)
     sweep.run_sweep(again, request_of(trials=3))
-    assert trials_of(again) == trials_of(expected)
+    assert trials_of(again) == undisturbed
     assert sorted(trainer.trained) == sorted(set(trainer.trained)), "no run is trained twice"
     assert len(queries.runs(db)) == 3
 

@@ -43,19 +43,26 @@ class Proposal:
     params: dict[str, Any]
 
 
+def open_storage(home: Home) -> optuna.storages.RDBStorage:
+    """Optuna's own database, made where there is none."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    home.state.mkdir(parents=True, exist_ok=True)
+    return optuna.storages.RDBStorage(home.optuna_url)
+
+
 class Study:
     """Optuna's side of one sweep, on its own database."""
 
     def __init__(self, home: Home, sweep: Sweep, parameters: tuple[Parameter, ...], directions: list[str], seed: int):
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        home.state.mkdir(parents=True, exist_ok=True)
         self.optuna, self.parameters, self.seed = optuna, parameters, seed
         # Our id and time of birth are in the name, so another database's sweep of this name is another study.
         self.study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(home.optuna_url),
+            storage=open_storage(home),
             study_name=f"{sweep.project}/{sweep.name}/{sweep.id}-{sweep.created_at:.3f}",
             directions=directions,
             load_if_exists=True,
