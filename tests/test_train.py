@@ -238,7 +238,7 @@ def wait_for(path: Path, text: bytes, process: subprocess.Popen) -> None:
 
 @pytest.mark.slow
 def test_a_trainer_that_is_terminated_and_one_that_is_killed_change_no_number(tmp_path, data):
-    stage = config(data).stages[0].model_copy(update={"steps": 200})
+    stage = config(data).stages[0].model_copy(update={"steps": 120})
     job = config(data, stages=(stage,), checkpoints=c.Checkpoints(every_steps=10), samples=None)
     for name in ("whole", "hurt"):
         run_dir(tmp_path / name, job)
@@ -253,11 +253,11 @@ def test_a_trainer_that_is_terminated_and_one_that_is_killed_change_no_number(tm
     assert hurt.published()[0].name == f"step-{result.step:08d}.t1"  # no step is lost
 
     killed = trainer(hurt.root, 2)
-    wait_for(hurt.journal(2), b'"step": 116,', killed)
+    wait_for(hurt.journal(2), b'"step": 75,', killed)
     killed.kill()
     killed.wait()
     assert hurt.read_result(2) is None
 
     assert trainer(hurt.root, 3).wait(timeout=120) == 0
-    assert trainer(whole.root, 0).wait(timeout=120) == 0
+    assert train(whole.root).outcome == "succeeded"
     assert same_results(hurt, 3, whole)

@@ -103,18 +103,19 @@ class Attempt:
         self._point(metrics)
         self._say(
             f"step {self.step}/{config.n_steps}  loss {metrics['train/loss']:.4f}  {images_per_s:.1f} images/s  "
-            f"${self._usd():.5f}",
+            f"${self._usd(self.seconds):.5f}",
             passing=True,
         )
 
     def _point(self, metrics: dict[str, float]) -> None:
         """Journal `metrics` with every possible x-axis beside them."""
+        seconds = self.seconds
         x_axes = {
             "progress/images": self.step * self.config.batch_size,
             "progress/flops": self._flops_so_far(),
             "progress/usd": self.config.planned_usd_at(self.step),
-            "cost/seconds": self.seconds,
-            "cost/usd": self._usd(),
+            "cost/seconds": seconds,
+            "cost/usd": self._usd(seconds),
         }
         self.journal.point(self.step, {**metrics, **x_axes})
 
@@ -157,8 +158,8 @@ class Attempt:
             self._val = ValLoss(self.training.data, self.config.evaluate, self.training.accelerator.device)
         return self._val
 
-    def _usd(self) -> float:
-        return self.seconds / 3600 * self.config.price.usd_per_hour
+    def _usd(self, seconds: float) -> float:
+        return seconds / 3600 * self.config.price.usd_per_hour
 
     def _flops_per_image(self, stage_index: int) -> float:
         data, mask = self.config.data, self.config.stages[stage_index].mask

@@ -42,7 +42,7 @@ class AdamW:
     def _update(self, group: list[tuple[str, nn.Parameter]], lr: float, weight_decay: float) -> None:
         adamw(
             [p for _, p in group],
-            [p.grad for _, p in group],
+            [p.grad for _, p in group if p.grad is not None],
             [self.mean[name] for name, _ in group],
             [self.square[name] for name, _ in group],
             [],

@@ -9,10 +9,11 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.data import DataSet
@@ -146,7 +147,7 @@ def build(config: TrainConfig) -> Training:
     net = fresh_net(config).to(accelerator.device)
     ema = Ema(net, config.ema_decay)  # copied before the wrappers
     optimizer = AdamW(net.named_parameters(), config.optimizer)
-    wrapped: nn.Module = accelerator.prepare_model(net)
+    wrapped: Any = accelerator.prepare_model(net)
     if config.compute.compile:
         wrapped = torch.compile(wrapped)
     denoiser = Denoiser(wrapped, config.objective.sigma_data)

@@ -60,7 +60,8 @@ class ValLoss:
     def _squared_error(self, denoise: Denoise, level: int, sigma: float, first: int) -> float:
         rows = slice(first, first + ROWS_AT_ONCE)
         x0 = self.x[rows]  # (B, C, H, W)
-        captions = Captions(*(part if part is None else part[rows] for part in self.captions))
+        states, mask = self.captions
+        captions = Captions(states[rows], None if mask is None else mask[rows])
         levels = torch.full((len(x0),), sigma, device=x0.device)
         predicted = denoise(x0 + sigma * self.noise[level, rows], levels, captions)
         return (predicted.float() - x0).double().square().sum().item()
