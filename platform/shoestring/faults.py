@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ _WANTED = {
     "missing": "a value",
 }
 # Codes of rules about several fields; their sentence may begin with the path of the one to change.
-_ABOUT_SEVERAL = {"invalid_value", "bad_shares", "does_not_fit", "not_exactly_one", "bad_search"}
+_ABOUT_SEVERAL = {"invalid_value", "bad_shares", "does_not_fit", "bad_search"}
 _BOUNDS = {
     "greater_than": ("more than", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -104,11 +105,16 @@ def _unknown(file: str, node: Node, model: type[BaseModel], loc: Loc, extra: Seq
 
 def _known_fields(model: type[BaseModel], loc: Loc, extra: Sequence[str]) -> str:
     """Hint for an unknown field: the fields of the model that stands at `loc[:-1]`, found through its JSON Schema."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     spot: Any = schema
     for part in loc[:-1]:
         spot = _step(schema, spot, part)
     return did_you_mean(str(loc[-1]), _properties(schema, spot) | set(extra))
+
+
+@functools.cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _resolve(schema: dict[str, Any], spot: Any) -> Any:
@@ -155,7 +161,7 @@ def explain(problem: Any) -> tuple[str, str, str]:
         return "not_finite", f"{shown(value)} is not a finite number", "write a number that a float can hold"
     if kind in ("literal_error", "enum", "union_tag_invalid"):
         allowed = context.get("expected") or context.get("expected_tags", "")
-        choices = re.findall(r"'([^']*)'", allowed)
+        choices = re.findall(r"'([^']*)'", allowed) or [allowed]
         given = context.get("tag", value)
         return "bad_choice", f"{shown(given)} is not one of {', '.join(choices)}", did_you_mean(str(given), choices)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):

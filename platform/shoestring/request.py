@@ -45,7 +45,7 @@ def _exactly_one(values: Frozen, names: tuple[str, ...]) -> None:
     if len(given) != 1:
         have = " and ".join(given) or "none of them"
         hint = f"write exactly one of {', '.join(names)}"
-        raise PydanticCustomError("not_exactly_one", f"{have} is given", {"hint": hint})
+        raise PydanticCustomError("not_exactly_one", f"{have} {'are' if given else 'is'} given", {"hint": hint})
 
 
 class Until(Frozen):
