@@ -27,7 +27,7 @@ LAYERS = {
     "tables": 2, "rows": 2, "db": 2, "migrate": 2, "moves": 2, "leases": 2, "roster": 2, "runs": 2,
     "submissions": 2, "trials": 2, "actions": 2, "series": 2, "ledger": 2, "waiting": 2, "queries": 2,
     "executors": 3, "tracking": 3, "tail": 3,
-    "worker": 4, "dispatcher": 4, "sweep": 4, "showcase": 4, "evaluation": 4, "doctor": 4, "live": 4, "measuring": 4,
+    "heart": 4, "attempt": 4, "worker": 4, "dispatcher": 4, "sweep": 4, "showcase": 4, "evaluation": 4, "doctor": 4, "live": 4, "measuring": 4,
     "cli": 5,
 }  # fmt: skip
 STATE_FILES = {name for name, layer in LAYERS.items() if layer == 2}  # the doors and the rooms behind them

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 READ_BYTES = 4 << 20  # at most this much of a journal is read at one look
 
@@ -27,9 +27,8 @@ class Line:
     path: str = ""
 
 
-@dataclass(frozen=True)
-class Point:
-    """One value of one metric, with every possible x-axis beside it."""
+class Point(NamedTuple):
+    """One value of one metric, with every possible x-axis beside it, as `runs.record` takes it."""
 
     key: str
     step: int
@@ -38,7 +37,6 @@ class Point:
     flops: float
     usd: float  # planned dollars at that step
     seconds: float  # wall seconds trained so far
-    at: float  # unix seconds, as journalled
 
 
 class Tail:
@@ -100,7 +98,6 @@ def points(lines: Iterable[Line]) -> list[Point]:
             flops=line.metrics.get("progress/flops", 0.0),
             usd=line.metrics.get("progress/usd", 0.0),
             seconds=line.metrics.get("cost/seconds", 0.0),
-            at=line.at,
         )
         for line in lines
         for key, value in line.metrics.items()

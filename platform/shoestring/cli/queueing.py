@@ -1,7 +1,159 @@
+"""Verbs that change the queue: submit, cancel, pause, resume, retry. (See also `working`, `looking`.)"""
+
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shoestring.cli import looking, working
+from shoestring.cli.looking import open_project
+from shoestring.cli.output import guarded, say, say_json
+from shoestring.errors import ShoestringError
+
+if TYPE_CHECKING:
+    from shoestring.db import Database
+    from shoestring.plan import FilePlan
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids or names of runs.")]
+
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
+    """Add the verbs of this file, of `working` and of `looking`."""
+    app.command()(guarded(submit))
+    working.register(app)
+    looking.register(app)
+    for verb in (cancel, pause, resume, retry):
+        app.command()(guarded(verb))
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help="The experiments file.")] = Path("experiments.yaml"),
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only this experiment (repeat for more).")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Make new runs even where equal ones exist.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be submitted; submit nothing.")] = False,
+    json_: Json = False,
+) -> None:
+    """Price a file's experiments and put their runs into the queue; equal runs that exist are named, not repeated."""
+    from shoestring import actions, plan, provenance
+
+    home, db = open_project()
+    planned = plan.plan_file(file, home, only or ())
+    _check_budget(db, planned, again)
+    if dry_run:
+        return _would(planned, json_)
+    facts = provenance.collect(home.root, planned.runs[0].config.data.digest if planned.runs else "")
+    if planned.max_usd is not None:
+        actions.set_budget(db, planned.project, planned.max_usd)
+    done = actions.submit_plans(db, planned.runs, runs_dir=home.runs, again=again, provenance=facts)
+    rows = [
+        {"run": one.run_id, "name": run.name, "existed": one.existed, "state": one.state, "hint": one.hint}
+        for one, run in zip(done, planned.runs, strict=True)
+    ]
+    n_new = sum(not one.existed for one in done)
+    if json_:
+        return say_json({"runs": rows, "new": n_new})
+    for row in rows:
+        what = f"exists already, {row['state']}" if row["existed"] else row["state"]
+        say(f"run {row['run']}  {row['name']}: {what}" + (f". To run it again: {row['hint']}" if row["hint"] else ""))
+    say(f"{n_new} new, {len(rows) - n_new} unchanged. Next: shoestring work --until-empty")
+
+
+def cancel(runs: Runs, json_: Json = False) -> None:
+    """Cancel runs: at once when they wait, after a checkpoint when they train."""
+    from shoestring import actions
+
+    _each(runs, json_, lambda db, run_id: {"state": actions.cancel(db, run_id)})
+
+
+def pause(runs: Runs, json_: Json = False) -> None:
+    """Set runs aside; one that trains makes a checkpoint first."""
+    from shoestring import actions
+
+    _each(runs, json_, lambda db, run_id: {"state": actions.pause(db, run_id)})
+
+
+def resume(
+    runs: Runs,
+    max_usd: Annotated[float | None, typer.Option("--max-usd", min=0, help="A new cap on actual dollars.")] = None,
+    json_: Json = False,
+) -> None:
+    """Queue paused runs again; they go on from their last checkpoint."""
+    from shoestring import actions
+
+    _each(runs, json_, lambda db, run_id: {"state": actions.resume(db, run_id, max_usd=max_usd)})
+
+
+def retry(runs: Runs, json_: Json = False) -> None:
+    """Make new runs of failed or cancelled ones."""
+    from shoestring import actions
+
+    def again(db: Database, run_id: int) -> dict[str, Any]:
+        made = actions.retry(db, run_id)
+        return {"new_run": made.run_id, "existed": made.existed, "state": made.state}
+
+    _each(runs, json_, again)
+
+
+def _each(names: list[str], json_: bool, act: Callable[[Database, int], dict[str, Any]]) -> None:
+    """Act on every run; one that refuses does not keep the others from it. Raises the first refusal at the end."""
+    from shoestring import queries
+
+    _, db = open_project()
+    rows: list[dict[str, Any]] = []
+    refusals: list[ShoestringError] = []
+    for name in names:
+        try:
+            run = queries.find_run(db, name)
+            rows.append({"run": run.id, "name": run.name, **act(db, run.id)})
+        except ShoestringError as error:
+            refusals.append(error)
+            rows.append({"run": name, "error": error.as_dict()})
+    if json_:
+        say_json({"runs": rows})
+        if refusals:
+            raise typer.Exit(refusals[0].exit_code)
+        return
+    for row in rows:
+        if "error" not in row:
+            new = f": run {row['new_run']}" if "new_run" in row else ""
+            say(f"run {row['run']}  {row['name']}{new}: {_state_in_words(row['state'])}")
+    for error in refusals[1:]:
+        say(f"error: {error.message}")
+    if refusals:
+        raise refusals[0]
+
+
+def _state_in_words(state: str) -> str:
+    return f"{state}, asked to stop" if state in ("leased", "running", "stopping") else state
+
+
+def _check_budget(db: Database, planned: FilePlan, again: bool) -> None:
+    """Refuse what is new in the plan when the money left does not pay it. Raises BudgetRefused.
+
+    Counted as gone: what every run of the project has spent, or will by its plan.
+    """
+    from dataclasses import replace
+
+    from shoestring import plan, queries
+    from shoestring.states import TERMINAL
+
+    runs = queries.runs(db, project=planned.project)
+    there = set() if again else {run.spec_hash for run in runs}
+    begun = {sweep.name for sweep in queries.sweeps(db) if sweep.project == planned.project}
+    new = tuple(run for run in planned.runs if run.spec_hash not in there)
+    sweeps = tuple(sweep for sweep in planned.sweeps if sweep.sweep.name not in begun)
+    gone = sum(run.spent_usd if run.state in TERMINAL else max(run.spent_usd, run.planned_usd) for run in runs)
+    if new:
+        plan.check_budget(replace(planned, runs=new, sweeps=sweeps), gone)
+
+
+def _would(planned: FilePlan, json_: bool) -> None:
+    if json_:
+        return say_json(planned.as_json())
+    for run in planned.runs:
+        say(f"{run.name}: {run.n_steps} steps, ${run.usd.p50:.4f} (${run.usd.p10:.4f} to ${run.usd.p90:.4f})")
+    say(f"{len(planned.runs)} runs, ${planned.usd.p50:.4f}. Nothing was submitted.")

@@ -113,6 +113,15 @@ class LocalExecutor:
         """Look at all `handles` at once: RUNNING, or GONE (a local process is never PENDING nor UNKNOWN)."""
         return {handle: "RUNNING" if self._alive(handle) else "GONE" for handle in handles}
 
+    def wait(self, handle: Handle, seconds: float) -> bool:
+        """Wait until the trainer has ended, at most `seconds`; say whether it has."""
+        child = self._children.get(handle)
+        if child is None:
+            return not self._alive(handle)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=seconds)
+        return child.poll() is not None
+
     def exit_code(self, handle: Handle) -> int | None:
         """The exit code of a trainer this executor started (negative: the signal), None while it runs."""
         child = self._children.get(handle)

@@ -1,0 +1,279 @@
+"""Verbs that look: status and logs of runs, samples drawn from one, the app."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shoestring.cli.output import guarded, say, say_json
+from shoestring.errors import Conflict, EnvironmentProblem, NotFound, ShoestringError, UsageError
+
+if TYPE_CHECKING:
+    from shoestring.db import Database
+    from shoestring.home import Home
+    from shoestring.records import Run
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ACTIVE = ("queued", "leased", "running", "stopping")
+EMPTY = "No runs yet. Next: shoestring submit experiments.yaml"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    for verb in (status, logs, sample, ui):
+        app.command()(guarded(verb))
+
+
+def open_project() -> tuple[Home, Database]:
+    """This folder's home and its database, checked to be of this version. Raises EnvironmentProblem."""
+    from shoestring import migrate
+    from shoestring.db import Database
+    from shoestring.home import Home
+
+    home = Home.find()
+    migrate.check(home.db_url)
+    return home, Database(home.db_url)
+
+
+def status(
+    run: Annotated[str | None, typer.Argument(help="Id or name of one run; none: all of them.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+    json_: Json = False,
+) -> None:
+    """Show what ran, what runs, and what waits and why; or everything about one run."""
+    _, db = open_project()
+    while True:
+        if run is None:
+            _show_all(db, json_)
+        else:
+            _show_one(db, run, json_)
+        if not watch:
+            return
+        time.sleep(2)
+        typer.clear()
+
+
+def logs(
+    run: Annotated[str, typer.Argument(help="Id or name of the run.")],
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", help="Token of the attempt; the last one if left out.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until the run stops.")] = False,
+    lines: Annotated[int, typer.Option("-n", min=1, help="How many last lines.")] = 50,
+    json_: Json = False,
+) -> None:
+    """Print the last lines of a run's output."""
+    from shoestring_trainer.run_dir import RunDir
+
+    from shoestring import queries
+
+    _, db = open_project()
+    found = queries.find_run(db, run)
+    tokens = _tokens(Path(found.run_dir))
+    if not tokens:
+        raise NotFound(f"run {found.id} has no log: no attempt was started", "shoestring work")
+    token = attempt if attempt is not None else tokens[-1]
+    if token not in tokens:
+        raise NotFound(f"run {found.id} has no log of attempt {token}", f"attempts with a log: {tokens}")
+    path = RunDir(Path(found.run_dir)).log(token)
+    text = path.read_text(encoding="utf-8", errors="replace")
+    last = text.splitlines()[-lines:]
+    if json_:
+        return say_json({"run": found.id, "attempt": token, "path": str(path), "lines": last})
+    for line in last:
+        say(line)
+    if follow:
+        for more in _follow(db, found.id, path, len(text.encode())):
+            typer.echo(more, nl=False)
+
+
+def sample(
+    run: Annotated[str, typer.Argument(help="Id or name of the run.")],
+    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="What to draw (repeat for more).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the pictures.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=1000, help="Denoising steps.")] = 20,
+    guidance: Annotated[float, typer.Option("--guidance", min=0.0, max=100.0)] = 3.0,
+    json_: Json = False,
+) -> None:
+    """Draw pictures for prompts with a run's newest checkpoint."""
+    import subprocess
+    import sys
+    import tempfile
+
+    from shoestring_trainer.run_dir import RunDir
+
+    from shoestring import queries
+
+    if any("\n" in text or not text.strip() for text in prompt):
+        raise UsageError("a prompt is empty or has a line break", 'give one line each: --prompt "a red apple"')
+    home, db = open_project()
+    found = queries.find_run(db, run)
+    if not RunDir(Path(found.run_dir)).published():
+        raise Conflict(
+            f"run {found.id} has no checkpoint yet", f"train it first: shoestring work (it is {found.state})"
+        )
+    out = (out or home.state / "drawings" / f"run-{found.id}-seed-{seed}").resolve()
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as prompts:
+        prompts.write("\n".join(prompt) + "\n")
+        prompts.flush()
+        argv = [sys.executable, "-m", "shoestring_trainer.sample", found.run_dir, "--prompts-file", prompts.name]
+        argv += ["--out", str(out), "--seed", str(seed), "--steps", str(steps), "--guidance", str(guidance)]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise ShoestringError(f"drawing failed: {''.join(last) or f'exit code {done.returncode}'}")
+    files = sorted(str(path) for path in out.glob("*.png"))
+    if json_:
+        return say_json({"run": found.id, "out": str(out), "files": files})
+    for file in files:
+        say(file)
+
+
+def ui(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    address: Annotated[str, typer.Option("--address", help="A loopback address.")] = "127.0.0.1",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+    json_: Json = False,
+) -> None:
+    """Serve the app on this machine only."""
+    import os
+    import subprocess
+    import webbrowser
+
+    home, _ = open_project()
+    argv = _ui_argv(address, port)
+    url = f"http://{address}:{port}"
+    env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
+    with subprocess.Popen(argv, cwd=home.root, env=env, stdin=subprocess.DEVNULL) as server:
+        try:
+            if json_:
+                say_json({"url": url, "pid": server.pid})
+            else:
+                say(f"Shoestring's app: {url}   (Ctrl-C ends it)")
+            if not no_browser and not json_:
+                webbrowser.open(url)
+            server.wait()
+        finally:
+            server.terminate()
+    if server.returncode not in (0, -2, -15):
+        raise ShoestringError(f"the app ended with exit code {server.returncode}")
+
+
+def _ui_argv(address: str, port: int) -> list[str]:
+    """Streamlit's command line. Raises UsageError beyond loopback, Conflict when the port is taken."""
+    import importlib.util
+    import ipaddress
+    import socket
+    import sys
+
+    try:
+        loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = address == "localhost"
+    if not loopback:
+        raise UsageError(
+            f"--address {address}: the app has no login, so it is served on this machine only",
+            "use 127.0.0.1, and an SSH tunnel from elsewhere: ssh -L 8501:127.0.0.1:8501 HOST",
+        )
+    package = importlib.util.find_spec("shoestring_ui")
+    if package is None or not package.submodule_search_locations:
+        raise EnvironmentProblem("the app is not installed", "pip install shoestring")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise Conflict(f"port {port} is taken ({error.strerror})", f"shoestring ui --port {port + 1}") from error
+    app = Path(next(iter(package.submodule_search_locations))) / "app.py"
+    return [
+        *(sys.executable, "-m", "streamlit", "run", str(app)),
+        *("--server.address", address, "--server.port", str(port), "--server.headless", "true"),
+        *("--browser.gatherUsageStats", "false", "--server.enableXsrfProtection", "true"),
+    ]
+
+
+def _show_all(db: Database, json_: bool) -> None:
+    from shoestring import queries
+
+    runs = queries.runs(db)
+    waits = {run.id: queries.why_waiting(db, run) for run in runs if run.state in ("queued", "blocked", "paused")}
+    values = queries.last_values(db, [run.id for run in runs], ["train/loss", "val/loss"])
+    if json_:
+        totals = asdict(queries.totals(db))
+        return say_json({"runs": [_summary(run, values.get(run.id, {}), waits) for run in runs], "totals": totals})
+    if not runs:
+        return say(EMPTY)
+    say(f"{'run':>4}  {'name':<28} {'state':<10} {'step':>13}  {'val/loss':>8}  {'spent':>9} / {'planned':<9} why")
+    for run in runs:
+        loss = values.get(run.id, {}).get("val/loss")
+        why = waits.get(run.id) or run.reason or run.failure_class
+        say(
+            f"{run.id:>4}  {run.name:<28} {run.state:<10} {f'{run.step}/{run.n_steps}':>13}  "
+            f"{'' if loss is None else f'{loss:.4f}':>8}  "
+            f"${run.spent_usd:>8.4f} / ${run.planned_usd:<8.4f} {why}".rstrip()
+        )
+    totals = queries.totals(db)
+    say(
+        f"{totals.n_runs} runs: {totals.n_active} active, {totals.n_queued} queued, {totals.n_succeeded} succeeded, "
+        f"{totals.n_failed} failed. Spent ${totals.spent_usd:.4f}, of that wasted ${totals.wasted_usd:.4f}."
+    )
+    if totals.n_queued and not totals.workers_alive:
+        say("No worker is alive. Next: shoestring work --until-empty")
+
+
+def _summary(run: Run, values: dict[str, float], waits: dict[int, str]) -> dict[str, Any]:
+    names = ("id", "name", "state", "reason", "kind", "step", "n_steps", "attempts", "failures", "checkpoint_step")
+    names += ("spent_usd", "planned_usd", "failure_class", "failure_detail", "run_dir")
+    return {**{name: getattr(run, name) for name in names}, "waits_for": waits.get(run.id, ""), "metrics": values}
+
+
+def _show_one(db: Database, which: str, json_: bool) -> None:
+    from shoestring import queries
+
+    run = queries.find_run(db, which)
+    values = queries.last_values(db, [run.id], queries.metric_keys(db, [run.id])).get(run.id, {})
+    attempts, checkpoints = queries.attempts(db, run.id), queries.checkpoints(db, run.id)
+    events = queries.events(db, run.id)
+    if json_:
+        whole = {"attempts": attempts, "checkpoints": checkpoints, "events": events}
+        return say_json({**asdict(run), "metrics": values, **{k: [asdict(x) for x in v] for k, v in whole.items()}})
+    say(f"run {run.id}  {run.name}: {run.state}" + (f" ({run.reason})" if run.reason else ""))
+    say(f"  step {run.step} of {run.n_steps}, ${run.spent_usd:.4f} spent of ${run.planned_usd:.4f} planned")
+    if run.failure_class:
+        say(f"  failed: {run.failure_class}: {run.failure_detail}")
+    say(f"  folder {run.run_dir}")
+    for attempt in attempts:
+        ending = f"{attempt.outcome} {attempt.failure_class}".strip()
+        steps = f"steps {attempt.first_step} to {attempt.last_step}"
+        say(f"  attempt {attempt.token}: {ending}, {steps}, ${attempt.usd:.4f}")
+    for checkpoint in checkpoints[-5:]:
+        say(f"  checkpoint at step {checkpoint.step}: {checkpoint.state}, {checkpoint.bytes / 1e6:.1f} MB")
+    for key in sorted(values):
+        say(f"  {key:<24} {values[key]:.6g}")
+
+
+def _tokens(run_dir: Path) -> list[int]:
+    return sorted(int(path.parent.name.removeprefix("t")) for path in run_dir.glob("attempts/t*/log.txt"))
+
+
+def _follow(db: Database, run_id: int, path: Path, offset: int) -> Iterator[str]:
+    from shoestring import queries
+
+    while True:
+        over = queries.run(db, run_id).state not in ACTIVE
+        with open(path, "rb") as file:
+            file.seek(offset)
+            chunk = file.read()
+        offset += len(chunk)
+        if chunk:
+            yield chunk.decode("utf-8", errors="replace")
+        if over:
+            return
+        time.sleep(0.5)

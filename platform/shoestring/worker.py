@@ -1,0 +1,170 @@
+"""The worker: claims runs and carries each to the end of an attempt, one at a time, until told otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from shoestring_trainer.config import Compute
+
+from shoestring import provenance, queries, runs
+from shoestring.attempt import Attempt, Interrupt, Pace, Progress
+from shoestring.db import Database
+from shoestring.errors import EnvironmentProblem, ShoestringError
+from shoestring.executors.local import LocalExecutor
+from shoestring.home import Home
+from shoestring.prices import read_prices
+from shoestring.tracking import Tracker
+
+T = TypeVar("T")
+IDLE_S = 1.0  # between two looks at an empty queue
+AWAY_S = 600.0  # how long an idle worker waits for a database that is away
+
+
+@dataclass
+class Worked:
+    """What one call of `work` did."""
+
+    states: Counter[str] = field(default_factory=Counter)  # the state each attempt left its run in
+    interrupted: bool = False
+    problems: list[str] = field(default_factory=list)  # what went wrong beside the runs: the mirror
+
+
+class Worker:
+    """One process of the pool. `work` returns when the queue is empty, time is up, it is drained or interrupted."""
+
+    def __init__(
+        self, home: Home, db: Database, executor: LocalExecutor, tracker: Tracker | None = None, pace: Pace = Pace()
+    ) -> None:
+        self.home, self.db, self.executor, self.tracker, self.pace = home, db, executor, tracker, pace
+        self.id = runs.new_worker_id()
+        self.interrupt = Interrupt()
+        self._reaper = runs.Reaper(pace.lease_s, runs.provably_dead)
+        self._run_id: int | None = None
+        self._drained = False
+
+    def work(
+        self,
+        *,
+        until_empty: bool = False,
+        idle_exit_s: float | None = None,
+        until: Callable[[], bool] = lambda: False,
+        show: Callable[[Progress], None] = lambda progress: None,
+    ) -> Worked:
+        """Claim and train, run by run.
+
+        Ends when `until` (asked between runs) says so; with `until_empty`, when nothing in the queue can be claimed
+        now or later by itself; after `idle_exit_s` seconds without a run; when drained; or interrupted. The first
+        SIGINT or SIGTERM checkpoints the run and gives it back, the second kills its trainer.
+        """
+        worked = Worked()
+        facts = provenance.hardware()
+        runs.register(self.db, self.id, provenance.hardware_name(facts), _usd_per_hour(self.home))
+        room = _room(facts)
+        idle_since = time.monotonic()
+        with self._signals():
+            try:
+                while not (self.interrupt.level or self._drained or until()):
+                    lease = self._claim(room)
+                    if lease:
+                        worked.states[self._attempt(lease, show)] += 1
+                        idle_since = time.monotonic()
+                        continue
+                    if until_empty and not self._insist(self._retries_ahead):
+                        break
+                    if idle_exit_s is not None and time.monotonic() - idle_since >= idle_exit_s:
+                        break
+                    time.sleep(IDLE_S)
+            finally:
+                self._run_id = None
+                with contextlib.suppress(ShoestringError):
+                    runs.leave(self.db, self.id)
+                worked.interrupted = bool(self.interrupt.level)
+        self._mirror(worked)
+        return worked
+
+    def _claim(self, room: runs.Room) -> runs.Lease | None:
+        """Take back what dead workers held, then lease the next run."""
+        self._insist(self._report)
+        nonce = uuid.uuid4().hex  # a claim whose reply was lost is found again by it
+        return self._insist(lambda: runs.claim(self.db, self.id, nonce, room=room, lease_s=self.pace.lease_s))
+
+    def _retries_ahead(self) -> bool:
+        """Say whether a run that cannot be claimed now will be, by itself: it failed and waits for its next attempt."""
+        for run in queries.runs(self.db, state="queued"):
+            cap = queries.budget(self.db, run.project)
+            affordable = cap is None or queries.spent(self.db, run.project) < cap
+            if run.failures and affordable and not self.executor.check(Compute(**run.config["compute"])):
+                return True
+        return False
+
+    def _attempt(self, lease: runs.Lease, show: Callable[[Progress], None]) -> str:
+        self._run_id = lease.run_id
+        try:
+            attempt = Attempt(self.db, self.executor, lease, self.pace, self.interrupt)
+            return attempt.execute(show, self._report) or "lease lost"
+        finally:
+            self._run_id = None
+
+    def _report(self) -> None:
+        """Say that this worker is alive, learn whether it is to drain, and take back what dead workers held."""
+        self._drained = runs.report(self.db, self.id, self._run_id) == "drain"
+        self._reaper.reap(self.db, time.monotonic())
+        if self.tracker:
+            self.tracker.tick()
+
+    def _mirror(self, worked: Worked) -> None:
+        """Send what changed to MLflow, outside every run's billed time; an interrupted worker leaves it to the next."""
+        if self.tracker is None:
+            return
+        if worked.interrupted:
+            return self.tracker.close()
+        if problem := self.tracker.finish(self.db):
+            worked.problems.append(f"MLflow: {problem}")
+
+    def _insist(self, look: Callable[[], T]) -> T:
+        """Do it, waiting for a database that is away. Raises EnvironmentProblem when it stays away."""
+        began, delay_s = time.monotonic(), 0.2
+        while True:
+            try:
+                return look()
+            except EnvironmentProblem:
+                if self.interrupt.level or time.monotonic() - began > AWAY_S:
+                    raise
+                self._reaper.forget()  # nobody could beat: what it saw proves nothing
+                time.sleep(delay_s)
+                delay_s = min(2 * delay_s, 10.0)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as requests while working; elsewhere than on the main thread they are not ours."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.interrupt.press) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _room(facts: dict[str, Any]) -> runs.Room:
+    """What this machine offers a run."""
+    gpus = facts["gpus"]
+    memory_gb = min((gpu["memory_gb"] for gpu in gpus), default=0.0)
+    return runs.Room(gpus=len(gpus), gpu_memory_gb=memory_gb, cpus=facts["cores"], memory_gb=facts["ram_gb"])
+
+
+def _usd_per_hour(home: Home) -> float:
+    """What an hour of this machine costs, by the price row that is this machine's; 0 when there is none."""
+    with contextlib.suppress(ShoestringError):
+        return next((row.usd_per_hour for row in read_prices(home.root).values() if row.local), 0.0)
+    return 0.0
