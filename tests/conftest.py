@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from shoestring import migrate
+from shoestring.actions import Submission
+from shoestring.db import Database
+from shoestring_trainer import config as c
+from shoestring_trainer.presets import PRESETS
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -17,3 +25,36 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("SHOESTRING_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with today's schema, to be copied: migrating one takes a while."""
+    path = tmp_path_factory.mktemp("migrated") / "empty.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def db(migrated: Path, tmp_path: Path) -> Database:
+    """A database of this test's own."""
+    return Database(f"sqlite:///{shutil.copy(migrated, tmp_path / 'shoestring.db')}")
+
+
+@pytest.fixture(scope="session")
+def submission() -> Callable[..., Submission]:
+    """Makes submissions of a tiny run; `name` is also its spec_hash, so equal names are equal runs."""
+    job = c.TrainConfig(
+        name="tiny", seed=0, model=PRESETS["nano"], objective=c.Edm(kind="edm"), optimizer=c.AdamW(kind="adamw"),
+        data=c.DataConfig(path="/data", name="d", digest="0", space="pixels", shape=(3, 16, 16), size_px=16,
+                          n_train=8, caption_dim=4, caption_tokens=2.0),
+        batch_size=4, stages=(c.Stage(steps=100, mask=c.NoMask(kind="none"), lr=1e-3, planned_usd_per_step=1e-4),),
+        evaluate=c.Evaluate(every_steps=50), checkpoints=c.Checkpoints(every_steps=50),
+        price=c.Price(hardware="test", usd_per_hour=1.0, source="test"),
+    )  # fmt: skip
+
+    def make(name: str = "dense/s0", **changes: object) -> Submission:
+        fields = {"experiment": name.split("/")[0], "project": "emoji", "seed": 0, "spec_hash": name, "config": job}
+        return Submission(name, **{**fields, "planned_usd": 0.01, **changes})
+
+    return make

@@ -87,7 +87,11 @@ class Database:
 
     def _engine(self) -> Engine:
         if self.path is None:
-            return create_engine(self.url, pool_pre_ping=True)
+            try:
+                return create_engine(self.url, pool_pre_ping=True)
+            except ModuleNotFoundError as error:
+                problem = f"the database {self.shown} needs the package {error.name}"
+                raise EnvironmentProblem(problem, "pip install 'psycopg[binary]'", code="no_driver") from error
         engine = create_engine(self.url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
         event.listen(engine, "do_connect", self._on_open)
         event.listen(engine, "connect", self._on_connect)
