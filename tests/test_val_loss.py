@@ -28,8 +28,8 @@ def test_a_perfect_answer_scores_zero_and_a_constant_error_its_square(data):
     val_loss = ValLoss(data, EVALUATE, CPU)
     assert val_loss(lambda x, sigma, captions: val_loss.x)["val/loss"] == 0
     off = val_loss(lambda x, sigma, captions: val_loss.x + sigma[:, None, None, None] / 2)
-    assert off["val/loss@0.2"] == pytest.approx(0.01, rel=1e-5)
-    assert off["val/loss@5"] == pytest.approx(6.25, rel=1e-5)
+    assert off["val/loss_at_0.2"] == pytest.approx(0.01, rel=1e-5)
+    assert off["val/loss_at_5"] == pytest.approx(6.25, rel=1e-5)
     assert off["val/loss"] == pytest.approx((0.01 + 0.25 + 6.25) / 3, rel=1e-5)
 
 

@@ -7,6 +7,7 @@ One process (or rank) is one attempt. However it ends, `result.json` says how; t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -74,4 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is on disk; taking torch apart in order takes up to a second, which would be paid for

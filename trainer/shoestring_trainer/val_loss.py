@@ -41,13 +41,13 @@ class ValLoss:
 
     @torch.inference_mode()
     def __call__(self, denoise: Denoise) -> dict[str, float]:
-        """Give `val/loss@σ` for each level and their mean `val/loss`: squared error per element, over all images."""
+        """Give `val/loss_at_σ` for each level and their mean `val/loss`: squared error per element, over all images."""
         values = {}
         for level, sigma in enumerate(self.sigmas):
             error = sum(
                 self._squared_error(denoise, level, sigma, first) for first in range(0, len(self.x), ROWS_AT_ONCE)
             )
-            values[f"val/loss@{sigma:g}"] = error / self.x.numel()
+            values[f"val/loss_at_{sigma:g}"] = error / self.x.numel()
         return {"val/loss": sum(values.values()) / len(values), **values}
 
     def untrained(self, sigma_data: float) -> dict[str, float]:
