@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from shoestring import doctor, migrate
+from shoestring import doctor, migrate, provenance
+from shoestring.calibration import Calibration, Measured, Overheads, calibration_file, machine, write_calibration
 from shoestring.home import Home
 
 
@@ -62,13 +63,29 @@ def test_a_manifest_that_does_not_read_is_a_fault_that_names_the_folder(home):
 
 
 def test_an_old_calibration_is_worth_a_word(home):
-    home.calibrations.mkdir(parents=True)
-    file = home.calibrations / "here.json"
-    file.write_text("{}")
+    shapes = {"one": Measured(0.1, 0.05, 1e9, 1000, ("cpu", 1, "fp32", False))}
+    overheads = {"procedural": Overheads(1.0, 1e-9, 1e-9, 0.01, 0.1)}
+    measured = Calibration(machine(provenance.hardware()), shapes, overheads, "today")
+    file = write_calibration(home.calibrations, measured)
     os.utime(file, (1_000_000, 1_000_000))
     assert doctor.calibration(home, now=1_000_000 + 3600)[0].status == "ok"
     old = doctor.calibration(home, now=1_000_000 + 90 * 86400)[0]
     assert old.status == "warn" and "90 days" in old.fact
+
+
+def test_a_damaged_calibration_is_a_fault_and_the_other_checks_go_on(home):
+    file = calibration_file(home.calibrations, machine(provenance.hardware()))
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    checks = {c.name: c for c in doctor.examine(home)}
+    assert checks["calibration"].status == "fail" and "is no calibration" in checks["calibration"].fact
+    assert "disk" in checks
+
+
+def test_pictures_before_encoding_are_no_set(home):
+    (home.data / "raw").mkdir(parents=True)
+    (home.data / "raw" / "manifest.json").write_text("{}")
+    assert [c.status for c in doctor.data_sets(home)] == ["warn"]
 
 
 def test_a_full_disk_is_a_fault(home):

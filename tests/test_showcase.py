@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from shoestring import migrate, plan, queries, runs, showcase
+from shoestring import plan, queries, runs, showcase
 from shoestring.actions import submit_plans
 from shoestring.db import Database
 from shoestring.errors import Conflict, NotFound, UsageError
@@ -42,13 +43,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, data: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.delenv("SHOESTRING_DB", raising=False)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "procedural-16").symlink_to(data)
     (tmp_path / "experiments.yaml").write_text(SPEC)
     home = Home(root=tmp_path, state=tmp_path / ".shoestring")
-    migrate.upgrade(home.db_url)
+    home.state.mkdir()
+    shutil.copy(migrated, home.state / "shoestring.db")
     return home
 
 

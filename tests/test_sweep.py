@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shoestring import actions, migrate, queries, runs, sweep
+from shoestring import actions, queries, runs, sweep
 from shoestring.calibration import Calibration
 from shoestring.cost import Costs
 from shoestring.db import Database
@@ -72,11 +72,11 @@ class Trainer:
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
     """A state folder with both databases made and nothing in them: making them takes longer than most tests."""
     home = Home(root=Path("/nowhere"), state=tmp_path_factory.mktemp("state"))
-    migrate.upgrade(home.db_url)
     sweep.open_storage(home)
+    shutil.copy(migrated, home.state / "shoestring.db")
     return home.state
 
 

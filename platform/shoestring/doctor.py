@@ -16,6 +16,7 @@ from typing import Literal
 
 from shoestring_trainer.manifest import read_manifest
 
+from shoestring import provenance
 from shoestring.errors import ShoestringError
 from shoestring.home import Home
 
@@ -136,7 +137,8 @@ def shown_url(url: str) -> str:
 
 def data_sets(home: Home) -> list[Check]:
     """At least one encoded set is there and its manifest reads."""
-    folders = sorted(p.parent for p in home.data.glob("*/manifest.json"))
+    # data/raw holds the pictures before they are encoded, with a manifest of another kind
+    folders = sorted(p.parent for p in home.data.glob("*/manifest.json") if p.parent.name != "raw")
     if not folders:
         hint = "`dvc repro` builds the demo's set; `./run smoke` makes the tiny procedural one"
         return [Check("data", "warn", f"no encoded set under {home.data}", hint)]
@@ -155,20 +157,17 @@ def data_sets(home: Home) -> list[Check]:
 
 def calibration(home: Home, now: float | None = None) -> list[Check]:
     """This machine's speed has been measured, and not long ago."""
-    files = sorted(home.calibrations.glob("*.json"), key=lambda f: f.stat().st_mtime)
+    from shoestring.calibration import calibration_file, machine, read_calibration
+
+    name = machine(provenance.hardware())
     hint = "`shoestring calibrate experiments.yaml` measures what a step costs here"
-    if not files:
-        return [Check("calibration", "warn", "none: plans would rest on assumptions", hint)]
-    age_s = (now if now is not None else time.time()) - files[-1].stat().st_mtime
-    fact = f"{files[-1].name}, {age_s / 86400:.0f} days old" if age_s > 86400 else f"{files[-1].name}, fresh"
-    return [
-        Check(
-            "calibration",
-            "warn" if age_s > CALIBRATION_OLD_S else "ok",
-            fact,
-            hint if age_s > CALIBRATION_OLD_S else "",
-        )
-    ]
+    found = read_calibration(home.calibrations, name)
+    if not found.shapes:
+        return [Check("calibration", "warn", f"none for {name}: plans rest on assumptions", hint)]
+    age_s = (time.time() if now is None else now) - calibration_file(home.calibrations, name).stat().st_mtime
+    fact = f"{len(found.shapes)} kinds of step measured {age_s / 86400:.0f} days ago on {name}"
+    old = age_s > CALIBRATION_OLD_S
+    return [Check("calibration", "warn" if old else "ok", fact, hint if old else "")]
 
 
 def disk(home: Home, free_bytes: int | None = None) -> list[Check]:
@@ -186,8 +185,6 @@ def disk(home: Home, free_bytes: int | None = None) -> list[Check]:
 
 def processor() -> list[Check]:
     """Cores, threads and GPUs, and the setting that halves a CPU's speed."""
-    from shoestring import provenance
-
     facts = provenance.hardware()
     threads = os.environ.get("OMP_NUM_THREADS")
     fact = f"{provenance.hardware_name(facts)}, {facts['ram_gb']} GB memory, load {os.getloadavg()[0]:.1f}"
