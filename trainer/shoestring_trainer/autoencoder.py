@@ -76,7 +76,7 @@ def to_u8(pixels: Tensor) -> np.ndarray:
 
 def psnr_db(real: np.ndarray, made: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB over all pixels together; uint8 arrays of one shape."""
-    error = np.mean((real.astype(np.float64) - made.astype(np.float64)) ** 2)
+    error = float(np.mean((real.astype(np.float64) - made.astype(np.float64)) ** 2))
     return float(10 * np.log10(255**2 / max(error, 1e-12)))
 
 

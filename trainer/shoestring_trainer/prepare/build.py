@@ -105,7 +105,7 @@ def raw_manifest(
         "splits": dict(Counter(item.split for item in items)),
         "styles": {style: {s: table[style, s] for s in ("train", "val", "holdout")} for style in STYLE_PHRASES},
         "groups": dict(Counter(item.group for item in items)),
-        "sha256": {f"pixels-{size}": hashlib.sha256(images).hexdigest() for size, images in arrays.items()},
+        "sha256": {f"pixels-{size}": hashlib.sha256(images.data).hexdigest() for size, images in arrays.items()},
         "licences": licences(packages),
     }
 

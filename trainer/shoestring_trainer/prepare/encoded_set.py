@@ -54,7 +54,7 @@ class EncodedSet:
         """
         digest = hashlib.sha256()
         digest.update(_json({"shape": self.images.shape, "text": self.text, "autoencoder": self._autoencoder_sha256()}))
-        digest.update(np.ascontiguousarray(self.images))
+        digest.update(np.ascontiguousarray(self.images).data)
         digest.update(_json([asdict(item) for item in self.items]))
         digest.update(_json(list(self.captions)))
         return digest.hexdigest()

@@ -23,7 +23,8 @@ def read_icons(folder: Path) -> dict[str, str]:
     """{join code: SVG} of one Iconify package; hidden icons are left out, oblong ones centred in a square."""
     icon_set = json.loads((folder / "icons.json").read_bytes())
     names = json.loads((folder / "chars.json").read_bytes())
-    icons, aliases, svgs = icon_set["icons"], icon_set.get("aliases", {}), {}
+    icons, aliases = icon_set["icons"], icon_set.get("aliases", {})
+    svgs: dict[str, str] = {}
     for char, name in names.items():
         icon = icons.get(name) or icons.get(aliases.get(name, {}).get("parent"))
         if icon and not icon.get("hidden"):
