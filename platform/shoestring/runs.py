@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from shoestring_trainer.run_dir import Result
 from sqlalchemy import Connection, Row, case, delete, func, select, update
@@ -39,26 +39,9 @@ __all__ = [
     "reap_one", "record", "register", "release", "report", "start", "stopping",
 ]  # fmt: skip
 
+# (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one
+MetricPoint = tuple[str, int, float, float, float, float, float]
 POINT_COLUMNS = ("key", "step", "value", "images", "flops", "usd", "seconds")
-
-
-class MetricPoint(Protocol):
-    """What `record` needs of a point (`tail.Point` is one): a value with every possible x-axis beside it."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def images(self) -> float: ...
-    @property
-    def flops(self) -> float: ...
-    @property
-    def usd(self) -> float: ...
-    @property
-    def seconds(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -106,11 +89,10 @@ def beat(db: Database, lease: Lease, spent_micro: int = 0, *, now: float | None 
 
 def record(db: Database, lease: Lease, points: Iterable[MetricPoint]) -> None:
     """Write metric points, each once by (run, key, step): the last value stays. Values that are no number are left."""
-    found = [{name: getattr(point, name) for name in POINT_COLUMNS} for point in points]
-    kept = [row for row in found if all(math.isfinite(row[name]) for name in POINT_COLUMNS[2:])]
-    by_place = {(row["key"], row["step"]): {**row, "run_id": lease.run_id} for row in kept}
+    kept = [point for point in points if all(math.isfinite(number) for number in point[2:])]
+    by_place = {p[:2]: dict(zip(POINT_COLUMNS, p, strict=True), run_id=lease.run_id) for p in kept}
     with db.write() as conn:
-        last = max((row["step"] for row in kept), default=0)
+        last = max((point[1] for point in kept), default=0)
         _fenced(conn, lease, ACTIVE, step=case((runs.c.step < last, last), else_=runs.c.step))
         upsert(conn, metrics, list(by_place.values()))
 
