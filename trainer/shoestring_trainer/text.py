@@ -98,7 +98,9 @@ class SentenceEncoder:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             from transformers import AutoModel, AutoTokenizer
+            from transformers.utils import logging
 
+            logging.disable_progress_bar()
             tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
             self._loaded = tokenizer, AutoModel.from_pretrained(self._folder, local_files_only=True).eval()
         return self._loaded

@@ -24,25 +24,29 @@ from shoestring_trainer.autoencoder import WEIGHTS, Autoencoder, kl_class, psnr_
 from shoestring_trainer.prepare.params import read_params
 from shoestring_trainer.run_dir import write_atomic
 
-REPORT_EVERY_S = 60.0
+REPORT_EVERY_S = 90.0
 WARMUP_STEPS = 50
+START_LOG_VARIANCE = -4.0
 
 
 def new_net(params: dict[str, Any]) -> Any:
     """An untrained AutoencoderKL: one layer a block, no attention, each width after the first halves the size."""
-    widths = params["widths"]
-    return kl_class()(
+    widths, channels = params["widths"], params["latent_channels"]
+    net = kl_class()(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * len(widths),
         up_block_types=("UpDecoderBlock2D",) * len(widths),
         block_out_channels=tuple(widths),
         layers_per_block=1,
-        latent_channels=params["latent_channels"],
+        latent_channels=channels,
         norm_num_groups=8,
         sample_size=params["size_px"],
         mid_block_add_attention=False,
     )
+    with torch.no_grad():  # a posterior as wide as the prior drowns weak channels, and the KL then kills them
+        net.quant_conv.bias[channels:] = START_LOG_VARIANCE
+    return net
 
 
 def loss_of(net: Any, x: Tensor, params: dict[str, Any], noise: torch.Generator) -> Tensor:
