@@ -107,7 +107,7 @@ def test_a_claim_uses_the_index_of_queued_runs(db):
 
 
 def test_two_processes_racing_never_get_the_same_run_and_leave_none(db, submission, tmp_path: Path):
-    actions.submit(db, [submission(f"r{i}") for i in range(200)], runs_dir=tmp_path, now=NOW)
+    actions.submit(db, [submission(f"r{i}") for i in range(150)], runs_dir=tmp_path, now=NOW)
     code = (
         "import sys; from shoestring import runs; from shoestring.db import Database\n"
         "db, n = Database(sys.argv[1]), 0\n"
@@ -120,8 +120,8 @@ def test_two_processes_racing_never_get_the_same_run_and_leave_none(db, submissi
     ]
     claimed = [racer.communicate(timeout=120)[0].split() for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0]
-    assert sorted(int(run) for one in claimed for run in one) == list(range(1, 201))
-    assert Counter(e.kind for e in queries.events(db, limit=1000)) == {"submitted": 200, "claimed": 200}
+    assert sorted(int(run) for one in claimed for run in one) == list(range(1, 151))
+    assert Counter(e.kind for e in queries.events(db, limit=1000)) == {"submitted": 150, "claimed": 150}
 
 
 # ── fenced writes ───────────────────────────────────────────────────────────────────────────────
