@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from shoestring_trainer.config import DataConfig
+from shoestring_trainer.decoder import Decodes, open_decoder
 from shoestring_trainer.manifest import load_manifest, read_manifest
 from shoestring_trainer.model import Captions
 from shoestring_trainer.text import open_text_encoder
@@ -113,7 +114,7 @@ class DataSet:
     def decode(self, x: torch.Tensor) -> np.ndarray:
         """Samples to pictures: (B, C, H, W) → (B, S, S, 3) uint8. The autoencoder is loaded at the first call."""
         if self._latents is not None:
-            return self._autoencoder.decode(x)
+            return self._decoder.decode(x)
         return ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
@@ -127,10 +128,8 @@ class DataSet:
         return open_text_encoder(self.manifest["text"])
 
     @cached_property
-    def _autoencoder(self) -> Any:
-        from shoestring_trainer.autoencoder import Autoencoder  # diffusers takes seconds to import
-
-        return Autoencoder.load(self.path / self.manifest["autoencoder"]["path"])
+    def _decoder(self) -> Decodes:
+        return open_decoder(self.path / self.manifest["autoencoder"]["path"])
 
     def _states(self, caption: int) -> np.ndarray:
         return self._text[self._offsets[caption] : self._offsets[caption + 1]]  # (L, Dc) float16
