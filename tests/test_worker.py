@@ -193,6 +193,7 @@ def test_a_killed_worker_is_replaced_at_once_and_its_run_resumed(home: Home, db:
     assert finished.first_step >= 3
     assert recorded(db, run_id) == journalled(run.run_dir, finished.token)
     assert queries.run(db, run_id).failures == 0
+    assert {it.state for it in queries.workers(db)} == {"gone"}
     assert not psutil.pid_exists(orphan["pid"]) or psutil.Process(orphan["pid"]).status() == psutil.STATUS_ZOMBIE
 
 

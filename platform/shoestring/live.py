@@ -105,7 +105,7 @@ def number(value: float | None) -> str:
 
 
 def dollars(row: Progress) -> str:
-    return f"${row.usd:.4f} / ${row.planned_usd:.4f}"
+    return f"${row.usd:.5f} / ${row.planned_usd:.5f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -52,7 +52,7 @@ class Tracker:
     def tick(self) -> None:
         """Mirror in the background if the last mirror is long ago and none runs."""
         if time.monotonic() - self._started_at >= self.every_s and not self._busy():
-            self._start()
+            self._start(nice=15)
 
     def finish(self, db: Database, timeout_s: float = 600.0) -> str:
         """Mirror all that changed and wait for it. Returns "" or what went wrong."""
@@ -78,9 +78,9 @@ class Tracker:
     def _busy(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self, nice: int = 0) -> subprocess.Popen[str]:
         self._started_at = time.monotonic()
-        command = [sys.executable, "-m", "shoestring.tracking", "--all", "--nice", "15"]
+        command = [sys.executable, "-m", "shoestring.tracking", "--all", "--nice", str(nice)]
         command += ["--root", str(self.home.root), "--state", str(self.home.state)]
         pipe = subprocess.PIPE
         env = {**os.environ, "SHOESTRING_DB": self.db_url}
@@ -95,42 +95,55 @@ def stale(home: Home, runs: list[Run]) -> list[Run]:
 
 
 def mirror_all(home: Home, db: Database, run_ids: list[int] | None = None) -> Mirrored:
-    """Mirror the runs that changed (or exactly `run_ids`); each problem is told, none is raised."""
-    runs = [queries.run(db, run_id) for run_id in run_ids] if run_ids else stale(home, queries.runs(db))
-    if not runs:
+    """Mirror the runs that changed, or exactly `run_ids` with whatever MLflow lacks of them.
+
+    Each problem is told, none is raised.
+    """
+    todo = [queries.run(db, run_id) for run_id in run_ids] if run_ids else stale(home, queries.runs(db))
+    if not todo:
         return Mirrored(0, [])
     problems = []
     with _one_at_a_time(home):
-        mirror = Mirror(home, db)
-        for run in runs:
+        try:
+            mirror = Mirror(home, db)
+        except Exception as error:
+            return Mirrored(0, [f"{home.mlflow_url}: {type(error).__name__}: {error}"])
+        for run in todo:
             try:
-                mirror.mirror(run)
+                mirror.mirror(run, whole=bool(run_ids))
                 _write_sent(home, run)
             except Exception as error:  # one run that cannot be mirrored must not hide the others
                 problems.append(f"run {run.id}: {type(error).__name__}: {error}")
-    return Mirrored(len(runs) - len(problems), problems)
+    return Mirrored(len(todo) - len(problems), problems)
+
+
+def mirrored(home: Home, run: Run, key: str) -> dict[int, float]:
+    """What MLflow holds of one metric of a run: step → value; empty when it has no such run."""
+    if not (home.state / "mlflow.db").exists():
+        return {}
+    client = _client(home)
+    experiment = client.get_experiment_by_name(run.project)
+    found = _search(client, experiment.experiment_id, run) if experiment else None
+    history = client.get_metric_history(found.info.run_id, key) if found else []
+    return {metric.step: metric.value for metric in history}
 
 
 class Mirror:
     """One MLflow client on this project's own SQLite file."""
 
     def __init__(self, home: Home, db: Database) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        from mlflow.tracking import MlflowClient
-
-        home.state.mkdir(parents=True, exist_ok=True)
         self.home, self.db = home, db
-        self.client = MlflowClient(tracking_uri=home.mlflow_url)
+        self.client = _client(home)
 
-    def mirror(self, run: Run) -> str:
-        """Create or find the MLflow run of `run` and send what it lacks; return its MLflow id."""
-        found = self._find(run)
+    def mirror(self, run: Run, whole: bool = False) -> str:
+        """Create or find the MLflow run of `run` and send what it lacks; return its MLflow id.
+
+        What was sent before is known by its last step; `whole` looks at every point instead.
+        """
+        found = _search(self.client, self._experiment(run.project), run)
         mlflow_id = found.info.run_id if found else self._create(run)
         tags = dict(found.data.tags) if found else {}
-        self._send_metrics(run, mlflow_id, after=int(tags.get("shoestring.sent_step", -1)))
+        self._send_metrics(run, mlflow_id, -1 if whole else int(tags.get("shoestring.sent_step", -1)), whole)
         self._send_samples(run, mlflow_id, after=int(tags.get("shoestring.sent_samples_step", -1)))
         for key, value in run_tags(run).items():
             if tags.get(key) != value:
@@ -146,11 +159,6 @@ class Mirror:
         if found:
             return found.experiment_id
         return self.client.create_experiment(name, artifact_location=self.home.mlflow_artifacts.as_uri())
-
-    def _find(self, run: Run) -> Any:
-        query = f"tags.`shoestring.run_key` = '{_key(run)}'"
-        found = self.client.search_runs([self._experiment(run.project)], filter_string=query, max_results=1)
-        return found[0] if found else None
 
     def _create(self, run: Run) -> str:
         """The facts that never change: name, params, code, data, machine, spec, patch."""
@@ -176,7 +184,7 @@ class Mirror:
         for first in range(0, len(params), PARAMS_PER_BATCH):
             self.client.log_batch(mlflow_id, params=params[first : first + PARAMS_PER_BATCH])
 
-    def _send_metrics(self, run: Run, mlflow_id: str, after: int) -> None:
+    def _send_metrics(self, run: Run, mlflow_id: str, after: int, whole: bool) -> None:
         """Send steps later than `after`; of a run that may still go back, only those a checkpoint has made final."""
         from mlflow.entities import Metric
 
@@ -187,9 +195,10 @@ class Mirror:
         began_ms = _ms(min((attempt.started_at for attempt in attempts), default=run.created_at))
         metrics = []
         for key in queries.metric_keys(self.db, [run.id]):
+            known = {(m.step, m.value) for m in self.client.get_metric_history(mlflow_id, key)} if whole else set()
             for series in queries.series(self.db, [run.id], key, max_points=10**9):
                 for step, value, seconds in zip(series.step, series.value, series.seconds, strict=True):
-                    if after < step <= final:
+                    if after < step <= final and (step, value) not in known:
                         metrics.append(Metric(key, value, began_ms + int(seconds * 1000), step))
         metrics.sort(key=lambda metric: metric.step)
         for first in range(0, len(metrics), METRICS_PER_BATCH):
@@ -244,6 +253,25 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     else:
         return {prefix: value if isinstance(value, str) else json.dumps(value)}
     return {key: text for name, item in items for key, text in flatten(item, f"{prefix}.{name}".strip(".")).items()}
+
+
+def _client(home: Home) -> Any:
+    """MLflow's client on this project's file, without its chatter."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow.tracking import MlflowClient
+
+    home.state.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=home.mlflow_url)
+
+
+def _search(client: Any, experiment_id: str, run: Run) -> Any:
+    """The MLflow run that mirrors `run`, or None."""
+    query = f"tags.`shoestring.run_key` = '{_key(run)}'"
+    found = client.search_runs([experiment_id], filter_string=query, max_results=1)
+    return found[0] if found else None
 
 
 def _key(run: Run) -> str:

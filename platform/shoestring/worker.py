@@ -67,6 +67,7 @@ class Worker:
         worked = Worked()
         facts = provenance.hardware()
         runs.register(self.db, self.id, provenance.hardware_name(facts), _usd_per_hour(self.home))
+        self._strike_off_the_dead()
         room = _room(facts)
         idle_since = time.monotonic()
         with self._signals():
@@ -89,6 +90,12 @@ class Worker:
                 worked.interrupted = bool(self.interrupt.level)
         self._mirror(worked)
         return worked
+
+    def _strike_off_the_dead(self) -> None:
+        """Take workers of this machine whose process is gone off the roster; they could not do it themselves."""
+        for other in queries.workers(self.db):
+            if other.state != "gone" and runs.provably_dead(other.id):
+                runs.leave(self.db, other.id)
 
     def _claim(self, room: runs.Room) -> runs.Lease | None:
         """Take back what dead workers held, then lease the next run."""

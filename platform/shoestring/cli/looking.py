@@ -217,12 +217,12 @@ def _show_all(db: Database, json_: bool) -> None:
         say(
             f"{run.id:>4}  {run.name:<28} {run.state:<10} {f'{run.step}/{run.n_steps}':>13}  "
             f"{'' if loss is None else f'{loss:.4f}':>8}  "
-            f"${run.spent_usd:>8.4f} / ${run.planned_usd:<8.4f} {why}".rstrip()
+            f"${run.spent_usd:>8.5f} / ${run.planned_usd:<8.5f} {why}".rstrip()
         )
     totals = queries.totals(db)
     say(
         f"{totals.n_runs} runs: {totals.n_active} active, {totals.n_queued} queued, {totals.n_succeeded} succeeded, "
-        f"{totals.n_failed} failed. Spent ${totals.spent_usd:.4f}, of that wasted ${totals.wasted_usd:.4f}."
+        f"{totals.n_failed} failed. Spent ${totals.spent_usd:.5f}, of that wasted ${totals.wasted_usd:.5f}."
     )
     if totals.n_queued and not totals.workers_alive:
         say("No worker is alive. Next: shoestring work --until-empty")
@@ -245,14 +245,14 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
         whole = {"attempts": attempts, "checkpoints": checkpoints, "events": events}
         return say_json({**asdict(run), "metrics": values, **{k: [asdict(x) for x in v] for k, v in whole.items()}})
     say(f"run {run.id}  {run.name}: {run.state}" + (f" ({run.reason})" if run.reason else ""))
-    say(f"  step {run.step} of {run.n_steps}, ${run.spent_usd:.4f} spent of ${run.planned_usd:.4f} planned")
+    say(f"  step {run.step} of {run.n_steps}, ${run.spent_usd:.5f} spent of ${run.planned_usd:.5f} planned")
     if run.failure_class:
         say(f"  failed: {run.failure_class}: {run.failure_detail}")
     say(f"  folder {run.run_dir}")
     for attempt in attempts:
         ending = f"{attempt.outcome} {attempt.failure_class}".strip()
         steps = f"steps {attempt.first_step} to {attempt.last_step}"
-        say(f"  attempt {attempt.token}: {ending}, {steps}, ${attempt.usd:.4f}")
+        say(f"  attempt {attempt.token}: {ending}, {steps}, ${attempt.usd:.5f}")
     for checkpoint in checkpoints[-5:]:
         say(f"  checkpoint at step {checkpoint.step}: {checkpoint.state}, {checkpoint.bytes / 1e6:.1f} MB")
     for key in sorted(values):

@@ -155,5 +155,5 @@ def _would(planned: FilePlan, json_: bool) -> None:
     if json_:
         return say_json(planned.as_json())
     for run in planned.runs:
-        say(f"{run.name}: {run.n_steps} steps, ${run.usd.p50:.4f} (${run.usd.p10:.4f} to ${run.usd.p90:.4f})")
-    say(f"{len(planned.runs)} runs, ${planned.usd.p50:.4f}. Nothing was submitted.")
+        say(f"{run.name}: {run.n_steps} steps, ${run.usd.p50:.5f} (${run.usd.p10:.5f} to ${run.usd.p90:.5f})")
+    say(f"{len(planned.runs)} runs, ${planned.usd.p50:.5f}. Nothing was submitted.")
