@@ -175,7 +175,7 @@ def test_a_real_sweep_a_ranking_that_mlflow_shares_and_a_showcase_that_continues
     again = json.loads(shoestring("sweep", "run", "experiments.yaml", "ratio", "--json")[1])
     assert again["trials"] == report["trials"], "the second call trains nothing"
 
-    code, text = shoestring("showcase", "experiments.yaml", "--extra-usd", "0.0005", "--json")
+    code, text = shoestring("showcase", "experiments.yaml", "--extra-usd", "0.0002", "--json")
     assert code == 0 and not json.loads(text)["existed"]
     assert shoestring("work", "--until-empty")[0] == 0
     db = Database(project.db_url)

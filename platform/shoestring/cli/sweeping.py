@@ -42,7 +42,7 @@ def sweep_run(
     json_: Json = False,
 ) -> None:
     """Run a sweep to its end, or go on where it stopped."""
-    from shoestring import plan, provenance, sweep
+    from shoestring import plan, provenance, sweep, tracking
     from shoestring.cli.looking import open_project
 
     home, db = open_project()
@@ -56,6 +56,7 @@ def sweep_run(
         tell=(lambda line: None) if json_ else say,
     )
     done = sweep.run_sweep(bench, survey.sweep(name), trials)
+    _warn(tracking.Tracker(home, db.url.render_as_string(hide_password=False)).finish(db))
     _show_report(sweep.report(home, db, done), json_)
 
 
@@ -190,12 +191,14 @@ def _showcase_run(db: Database, home: Any, spec: Path | None) -> Run:
 
 def _mirror(home: Any, db: Database, run_id: int) -> None:
     """Send the new numbers to MLflow; a problem there is told and changes nothing here."""
-    import sys
-
     from shoestring import tracking
 
-    for problem in tracking.mirror_all(home, db, [run_id]).problems:
-        print(f"MLflow: {problem}", file=sys.stderr)
+    _warn("; ".join(tracking.mirror_all(home, db, [run_id]).problems))
+
+
+def _warn(problem: str) -> None:
+    if problem:
+        typer.echo(f"warning: MLflow: {problem}", err=True)
 
 
 def _check(home: Any, db: Database, ranking: Ranking, json_: bool) -> None:

@@ -47,22 +47,22 @@ def work(
 def work_until(home: Home, db: Database, run_id: int) -> None:
     """Train what the queue gives until run `run_id` has ended; quietly where there is no terminal.
 
-    Raises KeyboardInterrupt when interrupted.
+    Sends nothing to MLflow: whoever works run by run mirrors once at the end. Raises KeyboardInterrupt.
     """
     from shoestring import queries
 
-    done = _work(home, db, False, until=lambda: queries.run(db, run_id).state in ENDED)
+    done = _work(home, db, False, mirror=False, until=lambda: queries.run(db, run_id).state in ENDED)
     if done.interrupted:
         raise KeyboardInterrupt
 
 
-def _work(home: Home, db: Database, json_: bool, **how: Any) -> Worked:
+def _work(home: Home, db: Database, json_: bool, mirror: bool = True, **how: Any) -> Worked:
     from shoestring.executors import EXECUTORS
     from shoestring.live import LiveView
     from shoestring.tracking import Tracker
     from shoestring.worker import Worker
 
-    tracker = Tracker(home, db.url.render_as_string(hide_password=False))
+    tracker = Tracker(home, db.url.render_as_string(hide_password=False)) if mirror else None
     worker = Worker(home, db, EXECUTORS["local"](), tracker)
     with LiveView(as_json=json_) as view:
         done = worker.work(show=view, **how)
