@@ -60,16 +60,16 @@ def test_writers_of_other_processes_take_turns(db):
     code = (
         "import sys; from shoestring.db import Database; from sqlalchemy import text\n"
         "db = Database(sys.argv[1])\n"
-        "for _ in range(60):\n"
+        "for _ in range(50):\n"
         "    with db.write() as conn:\n"
         "        n = conn.scalar(text('SELECT max_micro FROM budgets'))\n"
         "        conn.execute(text('UPDATE budgets SET max_micro = :n'), {'n': n + 1})\n"
     )
     url = f"sqlite:///{db.path}"
-    writers = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    writers = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(2)]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
     with db.read() as conn:
-        assert conn.scalar(text("SELECT max_micro FROM budgets")) == 180
+        assert conn.scalar(text("SELECT max_micro FROM budgets")) == 100
 
 
 def test_a_missing_database_is_not_made_by_looking(tmp_path: Path):

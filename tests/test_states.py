@@ -197,5 +197,5 @@ def test_whatever_users_and_workers_do_runs_move_along_the_edges(migrated, submi
     Queue.template, Queue.make_submission = migrated, staticmethod(submission)
     from hypothesis.stateful import run_state_machine_as_test
 
-    few = settings(max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    few = settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Queue, settings=few)
