@@ -70,7 +70,7 @@ def python_version(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> li
 def packages(root: Path, distribution: str = "shoestring") -> list[Check]:
     """What our distribution requires is installed, at the versions of `constraints.txt` where there is one."""
     pinned = read_pins(root / "constraints.txt")
-    missing, optional, other = [], [], []
+    missing, optional, other = list[str](), list[str](), list[str]()
     wanted = metadata.requires(distribution) or []
     for requirement in wanted:
         match = _PACKAGE.match(requirement)

@@ -95,6 +95,6 @@ def submit_showcase(
         config = TrainConfig.model_validate(winner.config)
         extra_usd = asked.until.usd - config.planned_usd_at(config.n_steps)
     planned = plan_showcase(survey, winner, extra_usd)
-    origin = {"kind": "showcase", "parent_id": winner.id, "provenance": provenance}
+    origin: dict[str, Any] = {"kind": "showcase", "parent_id": winner.id, "provenance": provenance}
     done = actions.submit_plans(db, [planned], runs_dir=home.runs, **origin)[0]
     return Shown(done.run_id, done.existed, done.state, winner, extra_usd)

@@ -14,7 +14,7 @@ import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from shoestring import actions, queries
 from shoestring.db import Database
@@ -56,7 +56,9 @@ def open_storage(home: Home) -> optuna.storages.RDBStorage:
 class Study:
     """Optuna's side of one sweep, on its own database."""
 
-    def __init__(self, home: Home, sweep: Sweep, parameters: tuple[Parameter, ...], directions: list[str], seed: int):
+    def __init__(
+        self, home: Home, sweep: Sweep, parameters: tuple[Parameter, ...], directions: list[Direction], seed: int
+    ):
         import optuna
 
         self.optuna, self.parameters, self.seed = optuna, parameters, seed
@@ -166,7 +168,9 @@ def run_sweep(bench: Bench, request: SweepRequest, n_trials: int | None = None) 
     wanted = n_trials or request.trials
     db = bench.db
     sweep = actions.create_sweep(db, request)
-    study = Study(bench.home, sweep, request.parameters, list(request.objectives.values()), request.seed)
+    study = Study(
+        bench.home, sweep, request.parameters, cast(list[Direction], list(request.objectives.values())), request.seed
+    )
     study.enqueue(base_point(request))
     while True:
         told = study.told()
@@ -226,7 +230,7 @@ def _submit(bench: Bench, sweep: Sweep, proposal: Proposal, plan: RunPlan) -> in
     known = next(t for t in queries.trials(bench.db, sweep.id) if t.number == proposal.number)
     if known.run_id is not None:
         return known.run_id
-    origin = {"kind": "trial", "sweep_id": sweep.id, "provenance": bench.provenance}
+    origin: dict[str, Any] = {"kind": "trial", "sweep_id": sweep.id, "provenance": bench.provenance}
     run_id = actions.submit_plans(bench.db, [plan], runs_dir=bench.home.runs, **origin)[0].run_id
     actions.propose_trial(bench.db, sweep.id, proposal.number, proposal.params, run_id)
     return run_id
