@@ -12,7 +12,7 @@ from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work
 from shoestring.prices import PriceRow
 from shoestring.request import Request
 
-ASSUMED_CORE_FLOPS_PER_S = 15e9  # small fp32 models, one CPU core (recipe §4 saw 45e9 on larger ones)
+ASSUMED_CORE_FLOPS_PER_S = 20e9  # small fp32 models, one CPU core (recipe §4 saw 45e9 on larger ones)
 ASSUMED_LOW, ASSUMED_HIGH = 0.5, 2.0  # p10 and p90 of a forecast that nothing was measured for
 FORWARDS_PER_STEP = {"heun": 2, "dpmpp2m": 1}
 # Seconds beside the steps, as long as nothing is measured.
@@ -88,7 +88,7 @@ class Costs:
         full = full_work(request)
         per = self.calibration.overheads_of(full) if self.row.local else None
         if per is None:
-            per_flop = 2 / self._speed(full)  # forward passes without gradients reach less of the peak
+            per_flop = 1 / self._speed(full)
             per = Overheads(ASSUMED_STARTUP_S, per_flop, per_flop, ASSUMED_PICTURE_S, ASSUMED_CHECKPOINT_S)
         evaluate, samples = request.evaluate, request.samples
         evaluation_s = evaluate.n_images * len(evaluate.sigmas) * full.forward_flops * per.s_per_val_flop
