@@ -135,14 +135,19 @@ class Attempt:
         """Follow the trainer until it has ended, and its journal to its end."""
         tail = Tail(self.folder.journal(self.lease.token))
         heart = Heart(self.db, self.lease, self.spent_micro, self.pace.beat_s)
-        heart.start(lambda: (self.executor.pulse(handle), on_beat()))
+
+        def beside() -> None:
+            self.executor.pulse(handle)
+            on_beat()
+
+        heart.start(beside)
         asked_at: float | None = None
         try:
             while not self.executor.wait(handle, self.pace.poll_s):
                 self._look(tail.read(), heart)
                 if asked_at is None and (why := self._reason_to_stop(heart)):
                     asked_at, self._asked_why = time.monotonic(), why
-                    self._insist(lambda why=why: runs.stopping(self.db, self.lease, why))
+                    self._insist(lambda: runs.stopping(self.db, self.lease, self._asked_why))
                     self._tell(state="stopping", note=why)
                     self.executor.terminate(handle)
                 late = asked_at is not None and time.monotonic() - asked_at > self.pace.grace_s

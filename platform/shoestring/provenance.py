@@ -72,7 +72,7 @@ def lock_hash(root: Path) -> str:
 
 def installed() -> list[str]:
     """Every installed distribution as `name-version`, sorted; read from folder names, opening none of them."""
-    found = set()
+    found: set[str] = set()
     for entry in sys.path:
         try:
             names = os.listdir(entry or ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ACTIVE = ("queued", "leased", "running", "stopping")
+SUMMARY = (
+    *("id", "name", "state", "reason", "kind", "step", "n_steps", "attempts", "failures", "checkpoint_step"),
+    *("spent_usd", "planned_usd", "failure_class", "failure_detail", "run_dir"),
+)
 EMPTY = "No runs yet. Next: shoestring submit experiments.yaml"
 
 
@@ -55,7 +60,8 @@ def status(
         if not watch:
             return
         time.sleep(2)
-        typer.clear()
+        if sys.stdout.isatty():
+            say("\033[2J\033[H")  # clear the screen, go to its corner
 
 
 def logs(
@@ -103,7 +109,6 @@ def sample(
 ) -> None:
     """Draw pictures for prompts with a run's newest checkpoint."""
     import subprocess
-    import sys
     import tempfile
 
     from shoestring_trainer.run_dir import RunDir
@@ -170,7 +175,6 @@ def _ui_argv(address: str, port: int) -> list[str]:
     import importlib.util
     import ipaddress
     import socket
-    import sys
 
     try:
         loopback = ipaddress.ip_address(address).is_loopback
@@ -206,8 +210,8 @@ def _show_all(db: Database, json_: bool) -> None:
     waits = {run.id: queries.why_waiting(db, run) for run in runs if run.state in ("queued", "blocked", "paused")}
     values = queries.last_values(db, [run.id for run in runs], ["train/loss", "val/loss"])
     if json_:
-        totals = asdict(queries.totals(db))
-        return say_json({"runs": [_summary(run, values.get(run.id, {}), waits) for run in runs], "totals": totals})
+        rows = [_summary(run, values.get(run.id, {}), waits) for run in runs]
+        return say_json({"runs": rows, "totals": asdict(queries.totals(db))})
     if not runs:
         return say(EMPTY)
     say(f"{'run':>4}  {'name':<28} {'state':<10} {'step':>13}  {'val/loss':>8}  {'spent':>9} / {'planned':<9} why")
@@ -229,9 +233,7 @@ def _show_all(db: Database, json_: bool) -> None:
 
 
 def _summary(run: Run, values: dict[str, float], waits: dict[int, str]) -> dict[str, Any]:
-    names = ("id", "name", "state", "reason", "kind", "step", "n_steps", "attempts", "failures", "checkpoint_step")
-    names += ("spent_usd", "planned_usd", "failure_class", "failure_detail", "run_dir")
-    return {**{name: getattr(run, name) for name in names}, "waits_for": waits.get(run.id, ""), "metrics": values}
+    return {**{name: getattr(run, name) for name in SUMMARY}, "waits_for": waits.get(run.id, ""), "metrics": values}
 
 
 def _show_one(db: Database, which: str, json_: bool) -> None:
@@ -242,8 +244,9 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
     attempts, checkpoints = queries.attempts(db, run.id), queries.checkpoints(db, run.id)
     events = queries.events(db, run.id)
     if json_:
-        whole = {"attempts": attempts, "checkpoints": checkpoints, "events": events}
-        return say_json({**asdict(run), "metrics": values, **{k: [asdict(x) for x in v] for k, v in whole.items()}})
+        whole = asdict(run) | {"metrics": values, "attempts": [asdict(it) for it in attempts]}
+        whole |= {"checkpoints": [asdict(it) for it in checkpoints], "events": [asdict(it) for it in events]}
+        return say_json(whole)
     say(f"run {run.id}  {run.name}: {run.state}" + (f" ({run.reason})" if run.reason else ""))
     say(f"  step {run.step} of {run.n_steps}, ${run.spent_usd:.5f} spent of ${run.planned_usd:.5f} planned")
     if run.failure_class:

@@ -121,8 +121,8 @@ def _each(names: list[str], json_: bool, act: Callable[[Database, int], dict[str
         if "error" not in row:
             new = f": run {row['new_run']}" if "new_run" in row else ""
             say(f"run {row['run']}  {row['name']}{new}: {_state_in_words(row['state'])}")
-    for error in refusals[1:]:
-        say(f"error: {error.message}")
+    for refusal in refusals[1:]:
+        say(f"error: {refusal.message}")
     if refusals:
         raise refusals[0]
 
