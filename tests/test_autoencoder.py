@@ -104,7 +104,7 @@ def test_a_folder_without_weights_is_an_error_that_names_the_file(tmp_path):
 def test_training_learns_and_writes_a_folder_that_loads_with_normalised_latents(raw, shapes, tmp_path):
     params = {
         "size_px": 32, "latent_channels": 4, "widths": [8, 8, 16], "batch_size": 8, "lr": 5e-3,
-        "gradient_weight": 0.5, "kl_weight": 1e-5, "steps": 60, "seed": 0,
+        "gradient_weight": 0.5, "green_weight": 1.0, "kl_weight": 1e-6, "steps": 60, "seed": 0,
     }  # fmt: skip
     trained = train(raw, tmp_path / "trained", params)
     untrained = train(raw, tmp_path / "untrained", params | {"steps": 1})
