@@ -104,11 +104,11 @@ def calibrate(
 
 def plan_lines(planned: FilePlan) -> list[str]:
     """The plan as a table, its sum, warnings and the next command; lines of at most 100 columns."""
-    head = ("run", "params", "tokens kept", "GFLOP/image", "steps", "images", "time", "dollars (10–90 %)", "memory")
+    head = ("run", "params", "tokens", "GFLOP/image", "steps", "images", "time", "dollars (10–90 %)", "memory")
     lines = table([head, *(_row(run) for run in planned.runs)])
     totals, usd = planned.totals, planned.usd
     hours = sum(run.hours for run in planned.runs)
-    lines += ["", f"{len(planned.runs)} runs: {duration(hours)}, {money(usd.p50)} ({money(usd.p10)}–{money(usd.p90)}), "
+    lines += ["", f"{_runs(len(planned.runs))}: {duration(hours)}, {money(usd.p50)} ({money(usd.p10)}–{money(usd.p90)}), "
               f"{totals['flop']:.3g} FLOP, {totals['gpu_hours']:.3g} device-hours"]  # fmt: skip
     for sweep in planned.sweeps:
         lines.append(
@@ -133,7 +133,7 @@ def _row(run: RunPlan) -> tuple[str, ...]:
     spread = f"{money(run.usd.p50)} ({money(run.usd.p10, '')}–{money(run.usd.p90, '')})"
     n_bytes = sum(run.memory_bytes.values())
     memory = f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes >> 20} MiB"
-    kept, images = f"{kept} of {run.tokens}", _count(run.images)
+    kept, images = f"{kept}/{run.tokens}", _count(run.images)
     return (run.name[:28], _count(run.parameters), kept, gflop, steps, images, duration(run.hours), spread, memory)
 
 
@@ -162,11 +162,17 @@ def duration(hours: float) -> str:
     seconds = hours * 3600
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if hours < 3 else f"{hours:,.0f} h"
+    if hours < 3:
+        return f"{seconds / 60:.{1 if seconds < 600 else 0}f} min"
+    return f"{hours:,.0f} h"
 
 
 def mask_words(mask: dict[str, Any]) -> str:
     return "every token" if mask["kind"] == "none" else f"{mask['place']} {mask['ratio']:g}"
+
+
+def _runs(n: int) -> str:
+    return "1 run" if n == 1 else f"{n} runs"
 
 
 def _count(n: int) -> str:
