@@ -70,7 +70,8 @@ def main(argv: list[str] | None = None) -> int:
     stop.on_signals()
     if args.supervised:
         stop.on_orphaned()
-        stop.on_silence(sys.stdin.fileno(), args.lease_s)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # ranks share one stdin, and a pulse reaches one reader only
+            stop.on_silence(sys.stdin.fileno(), args.lease_s)
     return exit_code(train(args.run_dir, args.token, stop, process_started_at()))
 
 
