@@ -28,7 +28,7 @@ SIZE_PX = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 # (repeats, stride of the first); kernels and widths stand in the weights. No squeeze-and-excitation in Lite.
 BLOCKS = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
-ROWS_AT_ONCE = 32
+ROWS_AT_ONCE = 2  # small activations are reused; glibc maps large ones anew, page fault by page fault
 Tick = Callable[[int], None]
 
 
