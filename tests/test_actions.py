@@ -66,7 +66,7 @@ def test_the_same_spec_from_many_at_once_is_one_run(db, submit, submission):
     )
     argv = [sys.executable, "-c", code, f"sqlite:///{db.path}"]
     crowd = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(submission().config.model_dump_json(), timeout=120)[0].split() for process in crowd]
+    said = [process.communicate(submission().config.model_dump_json(), timeout=240)[0].split() for process in crowd]
     assert sorted(said[0] + said[1]) == ["False"] + 49 * ["True"]
     assert len(queries.runs(db)) == 1
 
@@ -140,12 +140,12 @@ def test_a_finished_run_cannot_be_changed_and_says_so(db, submit, act):
     assert caught.value.exit_code == CONFLICT and caught.value.hint
 
 
-@pytest.mark.parametrize("run_id", [-1, 0, 7, 2**63, 10**30])
-@pytest.mark.parametrize("act", ["cancel", "pause", "resume", "retry"])
-def test_a_run_that_does_not_exist_is_not_found(db, act, run_id):
-    with pytest.raises(NotFound, match=f"no run {run_id}") as caught:
-        getattr(actions, act)(db, run_id)
-    assert caught.value.exit_code == NOT_FOUND
+@pytest.mark.parametrize("act", [actions.cancel, actions.pause, actions.resume, actions.retry])
+def test_a_run_that_does_not_exist_is_not_found(db, act):
+    for run_id in (-1, 0, 7, 2**63, 10**30):
+        with pytest.raises(NotFound, match=f"no run {run_id}") as caught:
+            act(db, run_id)
+        assert caught.value.exit_code == NOT_FOUND
 
 
 def test_a_retry_is_a_new_run_with_a_parent_and_a_second_one_is_the_same(db, submit):

@@ -67,7 +67,7 @@ def test_writers_of_other_processes_take_turns(db):
     )
     url = f"sqlite:///{db.path}"
     writers = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(2)]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(240) for writer in writers] == [0, 0]
     with db.read() as conn:
         assert conn.scalar(text("SELECT max_micro FROM budgets")) == 100
 

@@ -43,7 +43,7 @@ def test_upgrades_at_the_same_time_make_one_schema(tmp_path: Path):
     code = "import sys; from shoestring import migrate; migrate.upgrade(sys.argv[1])"
     address = url(tmp_path / "shoestring.db")
     both = [subprocess.Popen([sys.executable, "-c", code, address]) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(240) for process in both] == [0, 0]
     migrate.check(address)
 
 

@@ -47,12 +47,12 @@ def test_runs_are_found_by_id_by_name_and_by_experiment_the_newest_first(db, enq
     assert queries.find_run(db, "naive").id == other
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "99", "1 OR 1=1", "1.0", "١", str(2**63), "9" * 5000, "%", "dense%"])
-def test_what_is_no_run_is_not_found_whatever_it_says(db, enqueue, text):
+def test_what_is_no_run_is_not_found_whatever_it_says(db, enqueue):
     enqueue()
-    with pytest.raises(NotFound) as caught:
-        queries.find_run(db, text)
-    assert caught.value.exit_code == NOT_FOUND and "shoestring status" in caught.value.hint
+    for text in ("", "0", "-1", "99", "1 OR 1=1", "1.0", "١", str(2**63), "9" * 5000, "%", "dense%"):
+        with pytest.raises(NotFound) as caught:
+            queries.find_run(db, text)
+        assert caught.value.exit_code == NOT_FOUND and "shoestring status" in caught.value.hint
 
 
 def test_runs_are_narrowed_by_project_state_kind_and_sweep(db, enqueue):
