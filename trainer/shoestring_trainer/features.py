@@ -77,9 +77,12 @@ class FeatureNet:
 
 
 def real_features(net: FeatureNet, data: DataSet, indices: np.ndarray, tick: Tick = lambda n: None) -> Tensor:
-    """Give the features of real pictures, kept beside the data set where that can be written."""
+    """Give the features of real pictures, kept in `features/` beside the set's folder where that can be written.
+
+    Not inside it: the folder is an output of DVC, and a file more would make it look changed.
+    """
     digest = hashlib.sha256(indices.astype("<i8").tobytes() + f"{data.manifest['digest']} {SHA256}".encode())
-    cache = Path(data.path) / f"features-{digest.hexdigest()[:16]}.npy"
+    cache = Path(data.path).resolve().parent / "features" / f"{data.manifest['name']}-{digest.hexdigest()[:16]}.npy"
     if cache.exists():
         stored = np.load(cache)
         if stored.shape == (len(indices), WIDTH):
@@ -87,6 +90,7 @@ def real_features(net: FeatureNet, data: DataSet, indices: np.ndarray, tick: Tic
     features = net(data.images_u8(indices), tick)
     partial = cache.with_suffix(".partial.npy")
     try:
+        partial.parent.mkdir(exist_ok=True)
         np.save(partial, features.numpy())
         partial.replace(cache)
     except OSError:
