@@ -44,6 +44,15 @@ def test_plan_shows_each_run_its_sum_and_what_to_do_next(run):
     assert max(len(line) for line in shown.output.splitlines()) <= 100
 
 
+def test_a_free_machine_is_planned_too(run):
+    Path("prices.yaml").write_text(
+        "version: 1\nprices:\n  this-machine: {usd_per_hour: 0, local: true, source: mine, date: '2026-01-01'}\n"
+    )
+    Path("experiments.yaml").write_text(SPEC.replace("{usd: 0.01}", "{steps: 9}"))
+    shown = run("plan")
+    assert shown.exit_code == 0 and "$0.00" in shown.output, shown.output
+
+
 def test_plan_as_json_is_one_document_with_runs_and_totals(run):
     shown = json.loads(run("plan", "--json").output)
     assert len(shown["runs"]) == 3 and set(shown["totals"]) == {"flop", "gpu_hours", "usd"}

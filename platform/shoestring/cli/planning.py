@@ -104,12 +104,13 @@ def calibrate(
 
 def plan_lines(planned: FilePlan) -> list[str]:
     """The plan as a table, its sum, warnings and the next command; lines of at most 100 columns."""
-    head = ("run", "params", "tokens", "GFLOP/image", "steps", "images", "time", "dollars (10–90 %)", "memory")
+    head = ("run", "params", "tokens", "GFLOP/img", "steps", "images", "time", "dollars, 10–90 %", "memory")
     lines = table([head, *(_row(run) for run in planned.runs)])
     totals, usd = planned.totals, planned.usd
     hours = sum(run.hours for run in planned.runs)
-    lines += ["", f"{_runs(len(planned.runs))}: {duration(hours)}, {money(usd.p50)} ({money(usd.p10)}–{money(usd.p90)}), "
-              f"{totals['flop']:.3g} FLOP, {totals['gpu_hours']:.3g} device-hours"]  # fmt: skip
+    cost = f"{money(usd.p50)} ({money(usd.p10)}–{money(usd.p90)})"
+    work = f"{totals['flop']:.3g} FLOP, {totals['gpu_hours']:.3g} device-hours"
+    lines += ["", f"{_runs(len(planned.runs))}: {duration(hours)}, {cost}, {work}"]
     for sweep in planned.sweeps:
         lines.append(
             f"sweep {sweep.sweep.name}: {sweep.sweep.trials} trials of {money(sweep.trial.usd.p50)}, "
@@ -130,11 +131,24 @@ def _row(run: RunPlan) -> tuple[str, ...]:
     kept = "+".join(str(k) for k in run.tokens_kept)
     gflop = "+".join(f"{sum(parts.values()) / 1e9:.3g}" for parts in run.forward_flops)
     steps = "+".join(str(n) for n in run.steps)
-    spread = f"{money(run.usd.p50)} ({money(run.usd.p10, '')}–{money(run.usd.p90, '')})"
+    spread = money(run.usd.p50)
+    if run.usd.p50:
+        low, high = (round(100 * (p / run.usd.p50 - 1)) for p in (run.usd.p10, run.usd.p90))
+        spread += f" {low:+d}{high:+d} %"
     n_bytes = sum(run.memory_bytes.values())
     memory = f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes >> 20} MiB"
     kept, images = f"{kept}/{run.tokens}", _count(run.images)
-    return (run.name[:28], _count(run.parameters), kept, gflop, steps, images, duration(run.hours), spread, memory)
+    return (
+        run.name if len(run.name) <= 20 else run.name[:19] + "…",
+        _count(run.parameters),
+        kept,
+        gflop,
+        steps,
+        images,
+        duration(run.hours),
+        spread,
+        memory,
+    )
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
@@ -148,14 +162,14 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def money(usd: float, sign: str = "$") -> str:
+def money(usd: float) -> str:
     """Dollars with three significant digits, and never fewer decimals than cents."""
     if usd >= 1000:
-        return f"{sign}{usd:,.0f}"
+        return f"${usd:,.0f}"
     decimals = 2
     while decimals < 6 and 0 < usd < 10 ** (2 - decimals):
         decimals += 1
-    return f"{sign}{usd:.{decimals}f}"
+    return f"${usd:.{decimals}f}"
 
 
 def duration(hours: float) -> str:
