@@ -83,14 +83,14 @@ def test_what_no_float_can_hold_is_left_to_the_field():
         ("a: " + "7" * 5000, ("number_too_long", 1, 4)),
         ("[" * 20_000, ("too_deep", 1, 33)),
         ("a: " + "x" * MAX_BYTES, ("too_large", 1, 1)),
-        ("a: [" + "1," * 60_000 + "]", ("too_large", 1, 59_999)),
+        ("a: [" + "1," * 60_000 + "]", ("too_large", 1, 49_999)),
     ],
     ids=lambda value: ascii(value)[:24],
 )
 def test_what_is_refused_and_where(text, expected):
-    began = time.perf_counter()
+    began = time.process_time()
     assert faults(text)[0] == expected
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 2  # seconds of processor time
 
 
 def test_an_alias_bomb_is_refused_without_being_expanded():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_FAULTS = 50
 MAX_DIGITS = 40
-MAX_NODES = 30_000
+MAX_NODES = 25_000
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
@@ -246,7 +246,7 @@ class _Builder:
         if top.key_due:
             self._take_key(top, node)
             return node
-        node = replace(node, path=self._path(), key_at=top.key_at)
+        node = Node(node.value, node.line, node.col, self._path(), top.key_at)
         if isinstance(top.node.value, list):
             top.node.value.append(node)
         else:
