@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import streamlit as st
+from shoestring import queries
 from shoestring.errors import EnvironmentProblem
 
 from shoestring_ui import theme, words
+from shoestring_ui.store import ask
 from shoestring_ui.views import compare, overview, queue, run, samples, sweep
 
 PAGES = (
@@ -26,11 +28,11 @@ def main() -> None:
     pages = [st.Page(draw, title=title, url_path=path, default=path == "overview") for title, draw, path in PAGES]
     chosen = st.navigation(pages, position="top")
     try:
+        ask(queries.workers)  # before anything is drawn
         chosen.run()
     except EnvironmentProblem as problem:
         st.title("The database is not ready", anchor=False)
-        hint = problem.hint if problem.hint.startswith("shoestring ") else "shoestring db upgrade"
-        st.html(words.empty(problem.message, "Run this, then load the page again.", hint.split(" says ")[0]))
+        st.html(words.empty(problem.message, "Run this, then load the page again.", "shoestring db upgrade"))
 
 
 main()

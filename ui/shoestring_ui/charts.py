@@ -6,8 +6,10 @@ A run has the same colour, dash and symbol everywhere (`identity`). Dollars are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import plotly.graph_objects as go
 from shoestring.ranking import pareto_front
@@ -27,6 +29,9 @@ X_AXES = {
     "FLOPs": ("flops", "training FLOPs"),
 }
 MAX_POINTS = 2000  # of one trace: a browser's memory, not ours
+PLOT_PX = 360  # the height of the map of quality per dollar, axes apart
+LINE_PX = 15  # of a name on it
+NAMED_UP_TO = 12  # with more points only the front and what runs is named
 MARKERS_UP_TO = 40  # a curve with more points is drawn as a line only
 CONFIG = {
     "displaylogo": False,
@@ -45,6 +50,7 @@ class Point:
     quality: float
     running: bool = False
     forecast_usd: float | None = None
+    curve: tuple[tuple[float, float], ...] = ()  # how it came there: (usd, quality), oldest first
 
 
 def frame(colours: Palette, height: int = 420) -> go.Figure:
@@ -74,7 +80,6 @@ def frame(colours: Palette, height: int = 420) -> go.Figure:
             "font": {"family": SANS, "size": 12, "color": colours.ink},
             "align": "left",
         },
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "font": {"size": 12}},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": colours.soft, "activecolor": colours.accent},
         dragmode=False,  # a finger on the chart scrolls the page; the mode bar has the zoom
         showlegend=False,
@@ -103,46 +108,118 @@ def money_axis(figure: go.Figure, colours: Palette, title: str, log: bool = Fals
 def quality_per_dollar(
     points: Sequence[Point], metric: str, way: str, colours: Palette, *, log: bool = False
 ) -> go.Figure:
-    """Dollars across, quality up; the Pareto front as a staircase, what it beats faded, what still trains hollow."""
-    figure = frame(colours)
+    """Dollars across, quality up; the Pareto front as a staircase, what it beats faded, what still trains hollow.
+
+    Behind each point runs the curve by which it came there.
+    """
+    figure = frame(colours, PLOT_PX + 80)
     money_axis(figure, colours, "useful dollars ($)", log)
-    figure.update_yaxes(title_text=f"{metric}, {'lower' if way == 'minimize' else 'higher'} is better")
+    low, high = _room([p.quality for p in points])
+    figure.update_yaxes(
+        title_text=f"{metric}, {'lower' if way == 'minimize' else 'higher'} is better", range=[low, high]
+    )
     done = [p for p in points if not p.running]
     front = [done[i] for i in pareto_front([(p.usd, p.quality) for p in done], way)]
+    for point in points:
+        _path(figure, point, colours)
     _staircase(figure, front, max((p.usd for p in points), default=0.0), colours)
     for point in points:
-        who = identity(point.run_id, colours.ink)
-        on_front = point in front
-        if point.running and point.forecast_usd and point.forecast_usd > point.usd:
-            figure.add_scatter(
-                x=[point.usd, point.forecast_usd],
-                y=[point.quality, point.quality],
-                mode="lines",
-                line={"color": colours.money, "width": 1, "dash": "dot"},
-                hoverinfo="skip",
-            )
-        figure.add_scatter(
-            x=[point.usd],
-            y=[point.quality],
-            mode="markers+text",
-            name=point.name,
-            marker={
-                "symbol": who.symbol + ("-open" if point.running else ""),
-                "color": who.colour,
-                "size": 12,
-                "line": {"color": who.colour if point.running else colours.paper, "width": 2 if point.running else 1},
-            },
-            opacity=1.0 if on_front or point.running else 0.45,
-            text=[point.name if on_front or len(points) <= 6 else f"#{point.run_id}"],
-            textposition="top left" if point.usd > 0.6 * max(p.usd for p in points) else "top right",
-            textfont={"size": 11, "color": colours.ink if on_front else colours.soft},
-            cliponaxis=False,
-            hovertemplate=(
-                f"<b>#{point.run_id} {point.name}</b><br>{metric} {metric_value(point.quality)}"
-                f"<br>{usd(point.usd)}{' so far' if point.running else ''}<extra></extra>"
-            ),
-        )
+        _mark(figure, point, metric, colours, bright=point in front or point.running)
+    named = list(points) if len(points) <= NAMED_UP_TO else [p for p in points if p in front or p.running]
+    _name(figure, named, front, (low, high), log, colours)
     return figure
+
+
+def _room(values: Sequence[float]) -> tuple[float, float]:
+    """A y-range round the end points, with room above for where the curves come from."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    span = max(high - low, 0.1 * abs(high), 1e-9)
+    return low - 0.15 * span, high + 0.6 * span
+
+
+def _path(figure: go.Figure, point: Point, colours: Palette) -> None:
+    who = identity(point.run_id, colours)
+    if len(point.curve) > 1:
+        xs, ys = zip(*point.curve, strict=True)
+        line = {"color": who.colour, "width": 1}
+        figure.add_scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.45, hoverinfo="skip")
+    if point.running and point.forecast_usd and point.forecast_usd > point.usd:
+        figure.add_scatter(
+            x=[point.usd, point.forecast_usd],
+            y=[point.quality, point.quality],
+            mode="lines",
+            line={"color": colours.money, "width": 1, "dash": "dot"},
+            hoverinfo="skip",
+        )
+
+
+def _mark(figure: go.Figure, point: Point, metric: str, colours: Palette, *, bright: bool) -> None:
+    who = identity(point.run_id, colours)
+    edge = {"color": who.colour, "width": 2} if point.running else {"color": colours.paper, "width": 1}
+    figure.add_scatter(
+        x=[point.usd],
+        y=[point.quality],
+        mode="markers",
+        name=point.name,
+        marker={
+            "symbol": who.symbol + ("-open" if point.running else ""),
+            "color": who.colour,
+            "size": 12,
+            "line": edge,
+        },
+        opacity=1.0 if bright else 0.6,
+        cliponaxis=False,
+        hovertemplate=(
+            f"<b>#{point.run_id} {point.name}</b><br>{metric} {metric_value(point.quality)}"
+            f"<br>{usd(point.usd)}{' so far' if point.running else ''}<extra></extra>"
+        ),
+    )
+
+
+def _name(
+    figure: go.Figure,
+    points: Sequence[Point],
+    front: Sequence[Point],
+    y_range: tuple[float, float],
+    log: bool,
+    colours: Palette,
+) -> None:
+    """Write each point's name beside it, to the left in the right half; names never lie on each other."""
+    furthest = max((p.usd for p in points), default=0.0)
+    pixel = (y_range[1] - y_range[0]) / PLOT_PX
+    for left in (True, False):
+        side = sorted((p for p in points if (p.usd > 0.5 * furthest) == left), key=lambda p: p.quality)
+        places = apart([p.quality / pixel for p in side], LINE_PX)
+        for point, place in zip(side, places, strict=True):
+            who = identity(point.run_id, colours)
+            figure.add_annotation(
+                x=math.log10(point.usd) if log else point.usd,
+                y=point.quality,
+                text=f"<span style='color:{who.colour}'>{who.mark}</span> {point.name}",
+                showarrow=False,
+                xanchor="right" if left else "left",
+                xshift=-10 if left else 10,
+                yshift=place - point.quality / pixel,
+                bgcolor=colours.paper,
+                opacity=0.9,
+                borderpad=0,
+                font={"size": 11, "color": colours.ink if point in front or point.running else colours.soft},
+            )
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Move sorted places as little as needed so that neighbours are `gap` apart, each crowd round its own middle."""
+    crowds: list[list[float]] = []
+    for place in places:
+        crowds.append([place])
+        while len(crowds) > 1 and _ends(crowds[-2], gap)[1] + gap > _ends(crowds[-1], gap)[0]:
+            crowds[-2:] = [crowds[-2] + crowds[-1]]
+    return [_ends(crowd, gap)[0] + i * gap for crowd in crowds for i in range(len(crowd))]
+
+
+def _ends(crowd: Sequence[float], gap: float) -> tuple[float, float]:
+    half = gap * (len(crowd) - 1) / 2
+    return fmean(crowd) - half, fmean(crowd) + half
 
 
 def _staircase(figure: go.Figure, front: Sequence[Point], end_usd: float, colours: Palette) -> None:
@@ -151,7 +228,7 @@ def _staircase(figure: go.Figure, front: Sequence[Point], end_usd: float, colour
             x=[*(p.usd for p in front), max(end_usd, front[-1].usd)],
             y=[*(p.quality for p in front), front[-1].quality],
             mode="lines",
-            line={"shape": "hv", "color": colours.soft, "width": 1},
+            line={"shape": "hv", "color": colours.soft, "width": 1.5},
             hoverinfo="skip",
             name="Pareto front",
         )
@@ -175,15 +252,15 @@ def overlay(
     else:
         figure.update_xaxes(title_text=title, rangemode="tozero")
     figure.update_yaxes(title_text=metric, type="log" if log_y else "linear")
-    figure.update_layout(hovermode="closest", showlegend=len(series) > 1)
+    figure.update_layout(hovermode="closest")
     for one in series:
-        who = identity(one.run_id, colours.ink)
+        who = identity(one.run_id, colours)
         keep = thin(len(one.value))
         xs, ys = [getattr(one, field)[i] for i in keep], [one.value[i] for i in keep]
         line = {"color": who.colour, "width": 2, "dash": who.dash}
         if smoothing:
             pale = {**line, "width": 1, "dash": "solid"}
-            figure.add_scatter(x=xs, y=ys, mode="lines", line=pale, opacity=0.3, hoverinfo="skip", showlegend=False)
+            figure.add_scatter(x=xs, y=ys, mode="lines", line=pale, opacity=0.3, hoverinfo="skip")
             ys = smooth(ys, smoothing)
         figure.add_scatter(
             x=xs,

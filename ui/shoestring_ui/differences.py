@@ -9,6 +9,7 @@ from shoestring.records import Run
 
 # How a run is called or filed, not what it is.
 NAMES = frozenset({"name", "experiment", "tags", "notes", "priority", "version"})
+TELLING = ("mask.ratio", "mask.place", "mask.kind", "experts.count", "model.", "lr", "batch_size", "until.")
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -42,3 +43,16 @@ def short(path: str) -> str:
     """The end of a dotted path, enough to read: `stages.0.mask.ratio` → `mask.ratio`."""
     parts = path.split(".")
     return ".".join(parts[-2:])
+
+
+def telling(found: Mapping[str, Sequence[Any]], index: int, most: int = 3) -> list[str]:
+    """What says most about one run among others, in a few words: `mask.ratio 0.75`, `experts.count 4`."""
+
+    def rank(path: str) -> int:
+        return next((i for i, part in enumerate(TELLING) if part in path), len(TELLING))
+
+    said = [p for p in sorted(found, key=rank) if rank(p) < len(TELLING)]
+    paths = [
+        p for p in said if found[p][index] not in (None, "random")
+    ]  # "random" goes without saying beside its ratio
+    return [f"{short(p)} {shown(found[p][index])}" for p in paths[:most]]

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from shoestring.records import Run
 
-# Okabe and Ito's eight (jfly.uni-koeln.de/color), the easiest to tell apart on white first; "ink" is black on
-# light and white on dark. Colour is never alone: the symbol changes with it, the dash runs on.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "ink", "#E69F00", "#F0E442")
+from shoestring_ui.theme import LIGHT, Palette
+
+# Okabe and Ito's eight (jfly.uni-koeln.de/color), the easiest to tell apart on white first. Two depend on the theme:
+# "ink" is black on light and white on dark, "sun" is their yellow, darker on light, where nobody would see it.
+# Colour is never alone: the symbol changes with it, the dash runs on.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "ink", "#E69F00", "sun")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = (
     ("circle", "●"),
@@ -32,16 +35,16 @@ class Identity:
     mark: str
 
 
-def identity(run_id: int, ink: str) -> Identity:
-    """The look of a run, a function of its id alone; `ink` is the theme's text colour."""
+def identity(run_id: int, colours: Palette) -> Identity:
+    """The look of a run, a function of its id (and the theme) alone."""
     turn, place = divmod(run_id - 1, len(COLOURS))
     symbol, mark = SYMBOLS[(place + turn) % len(SYMBOLS)]
-    colour = ink if COLOURS[place] == "ink" else COLOURS[place]
+    colour = {"ink": colours.ink, "sun": colours.sun}.get(COLOURS[place], COLOURS[place])
     return Identity(colour, DASHES[(place + turn) % len(DASHES)], symbol, mark)
 
 
 def mark(run_id: int) -> str:
-    return identity(run_id, "").mark
+    return identity(run_id, LIGHT).mark
 
 
 def label(run: Run) -> str:

@@ -13,6 +13,7 @@ from shoestring.records import Trial
 from shoestring_ui.amounts import usd
 from shoestring_ui.amounts import value as metric_value
 from shoestring_ui.charts import frame
+from shoestring_ui.differences import short
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
 
@@ -28,7 +29,7 @@ class Levels:
 
     def of(self, found: object) -> int:
         if not self.edges:
-            return self.labels.index(short(found))
+            return self.labels.index(level(found))
         inside = [i for i, low in enumerate(self.edges[:-1]) if float(str(found)) >= low]
         return min(inside[-1] if inside else 0, len(self.labels) - 1)
 
@@ -38,13 +39,13 @@ def levels(values: Sequence[object]) -> Levels:
     distinct = sorted(set(values), key=lambda v: (0, v, "") if isinstance(v, int | float) else (1, 0, str(v)))
     numbers = [float(v) for v in distinct if isinstance(v, int | float)]
     if len(distinct) <= MAX_LEVELS or len(numbers) < len(distinct):
-        return Levels(tuple(short(v) for v in distinct), ())
+        return Levels(tuple(level(v) for v in distinct), ())
     low, high = numbers[0], numbers[-1]
     edges = tuple(low + i * (high - low) / MAX_LEVELS for i in range(MAX_LEVELS + 1))
     return Levels(tuple(f"{a:.2g}–{b:.2g}" for a, b in itertools.pairwise(edges)), edges)
 
 
-def short(found: object) -> str:
+def level(found: object) -> str:
     return f"{found:.3g}" if isinstance(found, float) else str(found)
 
 
@@ -65,28 +66,29 @@ def heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, str, 
     ]
     figure = frame(colours, height=120 + 56 * max(1, len(up.labels)))
     figure.add_heatmap(
-        x=list(across.labels),
-        y=list(up.labels),
+        x=list(range(len(across.labels))),
+        y=list(range(len(up.labels))),
         z=grid,
         xgap=2,
         ygap=2,
         colorscale=[[i / 5, c] for i, c in enumerate(colours.scale if way == "minimize" else colours.scale[::-1])],
         showscale=False,
-        hovertemplate=f"{x} %{{x}}<br>{y} %{{y}}<br>{name} %{{z:.4g}}<extra></extra>",
+        hovertemplate=f"{name} %{{z:.4g}}<extra></extra>",
     )
     found = [v for values in grid for v in values if v is not None]
     middle = (min(found) + max(found)) / 2 if found else 0.0
     for (row, column), values in cells.items():
         dark_cell = (fmean(values) <= middle) == (way == "minimize")  # the scale's first colours are its strongest
         figure.add_annotation(
-            x=across.labels[column],
-            y=up.labels[row],
+            x=column,
+            y=row,
             text=metric_value(fmean(values)) + (f" ×{len(values)}" if len(values) > 1 else ""),
             showarrow=False,
             font={"family": MONO, "size": 12, "color": colours.paper if dark_cell else colours.ink},
         )
-    figure.update_xaxes(type="category", title_text=x, showgrid=False)
-    figure.update_yaxes(type="category", title_text=y, showgrid=False)
+    for axis, title, known in ((figure.layout.xaxis, x, across), (figure.layout.yaxis, y, up)):
+        ticks = {"tickvals": list(range(len(known.labels))), "ticktext": list(known.labels)}
+        axis.update(title_text=title, showgrid=False, showline=False, ticks="", ticklabelstandoff=6, **ticks)
     return figure
 
 
@@ -98,7 +100,7 @@ def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[
     figure = frame(colours)
     scales = [_scale([row[i] for row in rows]) for i in range(len(names))]
     for trial, row in zip(done, rows, strict=True):
-        who = identity(trial.run_id or trial.number + 1, colours.ink)
+        who = identity(trial.run_id or trial.number + 1, colours)
         figure.add_scatter(
             x=list(range(len(names))),
             y=[scales[i](found) for i, found in enumerate(row)],
@@ -121,7 +123,7 @@ def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[
                     font={"family": MONO, "size": 11, "color": ink},
                 )  # fmt: skip
     figure.update_xaxes(
-        tickvals=list(range(len(names))), ticktext=names, showgrid=False, showline=False, ticks="",
+        tickvals=list(range(len(names))), ticktext=[short(n).replace(".", ".<br>") for n in names], showgrid=False, showline=False, ticks="",
         range=[-0.3, len(names) - 0.7], tickfont={"family": "Inter", "size": 12}, side="top",
     )  # fmt: skip
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])

@@ -10,9 +10,10 @@ from shoestring.records import Series, Trial
 
 from shoestring_ui.amounts import usd, value
 from shoestring_ui.charts import X_AXES, Point
+from shoestring_ui.differences import short, shown
 
 
-def of_points(points: Sequence[Point], metric: str, way: str) -> str:
+def of_points(points: Sequence[Point], metric: str, way: str, noun: str = "runs") -> str:
     """Who is best, for how much, and how many runs nothing beats."""
     done = [p for p in points if not p.running]
     if not done:
@@ -20,9 +21,10 @@ def of_points(points: Sequence[Point], metric: str, way: str) -> str:
     front = pareto_front([(p.usd, p.quality) for p in done], way)
     best = done[front[-1]]
     word = "lowest" if way == "minimize" else "highest"
-    runs = "1 run has" if len(done) == 1 else f"{len(front)} of {len(done)} runs are"
-    tail = "finished" if len(done) == 1 else "not beaten on both quality and dollars"
-    return f"{best.name} has the {word} {metric}, {value(best.quality)}, for {usd(best.usd)}; {runs} {tail}."
+    first = f"{best.name} has the {word} {metric}, {value(best.quality)}, for {usd(best.usd)}"
+    if len(done) == 1:
+        return f"{first}; nothing else has finished."
+    return f"{first}; {len(front)} of {len(done)} {noun} {'is' if len(front) == 1 else 'are'} on the Pareto front."
 
 
 def of_ranking(ranking: Ranking) -> str:
@@ -79,8 +81,7 @@ def of_heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, st
     if not done:
         return f"No trial has a {name} yet."
     best = (min if way == "minimize" else max)(done, key=lambda t: t.values[index])
-    where = ", ".join(f"{p.rsplit('.', 2)[-2]} {p.rsplit('.', 1)[-1]} {best.params[p]:.3g}" if isinstance(
-        best.params.get(p), float) else f"{p} {best.params.get(p)}" for p in dict.fromkeys((x, y)))  # fmt: skip
+    where = ", ".join(f"{short(p)} {shown(best.params.get(p))}" for p in (x, y))
     mean = fmean(t.values[index] for t in done)
     return f"Best {name} {value(best.values[index])} at {where}; the mean of {len(done)} trials is {value(mean)}."
 
@@ -101,5 +102,5 @@ def of_parallel(trials: Sequence[Trial], params: Sequence[str], objective: tuple
     if not moves:
         return f"The better half by {name} shares no direction in any numeric field."
     _, path, good, rest = max(moves)
-    more = "more" if good > rest else "less"
-    return f"The better half by {name} has {more} {path}: {value(good)} on average against {value(rest)}."
+    way = "higher" if good > rest else "lower"
+    return f"The better half by {name} has the {way} {short(path)}: {good:.3g} on average, against {rest:.3g}."

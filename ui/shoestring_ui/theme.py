@@ -34,6 +34,7 @@ class Palette:
     good: str
     bad: str
     bad_wash: str
+    sun: str  # the yellow of Okabe and Ito
     scale: tuple[str, ...]  # best → worst, one hue, for heat maps
 
 
@@ -51,6 +52,7 @@ LIGHT = Palette(
     good="#166534",
     bad="#B91C1C",
     bad_wash="#FEF2F2",
+    sun="#A89A00",
     scale=("#134E4A", "#0F766E", "#2FA197", "#7CCDC5", "#BFE6E1", "#E9F6F4"),
 )
 DARK = Palette(
@@ -67,6 +69,7 @@ DARK = Palette(
     good="#4ADE80",
     bad="#F87171",
     bad_wash="#2A1620",
+    sun="#F0E442",
     scale=("#99F6E4", "#4FD8C7", "#22A99B", "#14796F", "#12524F", "#123338"),
 )
 

@@ -37,9 +37,11 @@ def live(body: Callable[[], None], moving: bool) -> None:
     st.fragment(body, run_every=LIVE_S if moving else None)()
 
 
-def chart(figure: go.Figure, takeaway: str, data: pd.DataFrame, name: str, money: Sequence[str] = ()) -> None:
-    """The takeaway as the title, the figure, and its numbers as a table and a CSV."""
-    st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>")
+def chart(
+    figure: go.Figure, takeaway: str, data: pd.DataFrame, name: str, money: Sequence[str] = (), legend: str = ""
+) -> None:
+    """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV."""
+    st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
     st.plotly_chart(figure, theme=None, config=CONFIG, key=f"chart-{name}", alt=takeaway)
     with st.expander("Table and CSV"):
         grid(data, name, money)
@@ -56,7 +58,13 @@ def grid(
         amber = f"color: {palette().money}"
         shown = shown.format(amounts.usd, subset=columns, na_rep=amounts.DASH).map(lambda _: amber, subset=columns)
     return st.dataframe(
-        shown, hide_index=True, column_config=dict(config or {}), key=f"grid-{name}", alt=name.replace("-", " "), **more
+        shown,
+        hide_index=True,
+        column_config=dict(config or {}),
+        key=f"grid-{name}",
+        alt=name.replace("-", " "),
+        placeholder=amounts.DASH,
+        **more,
     )
 
 
@@ -72,14 +80,15 @@ def download(data: pd.DataFrame, name: str) -> None:
 
 
 def pick_run(runs: Sequence[Run], key: str = "run") -> Run:
-    """One run, newest first; the address says which (`?run=3`), also when it is the one shown first."""
+    """One run; the address says which (`?run=3`), else the newest that trains, else the newest that has begun."""
     by_id = {r.id: r for r in sorted(runs, key=lambda r: -r.id)}
     asked = st.query_params.get(key, "")
-    first = int(asked) if asked.isdecimal() and int(asked) in by_id else next(iter(by_id))
+    liveliest = max(runs, key=lambda r: (r.state in ACTIVE, r.attempts > 0, r.id)).id
+    first = int(asked) if asked.isdecimal() and int(asked) in by_id else liveliest
     if asked and str(first) != asked:
         st.warning(f"There is no run {asked} here; this is run {first}.")
     chosen = st.selectbox(
-        "Run", list(by_id), index=list(by_id).index(first), format_func=lambda i: label(by_id[i]), required=True
+        "Run", list(by_id), index=list(by_id).index(first), format_func=lambda i: label(by_id[i]), width=420
     )
     st.query_params[key] = str(chosen)
     return by_id[chosen]

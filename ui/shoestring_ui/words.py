@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -46,7 +47,7 @@ def figures(items: Sequence[Figure]) -> str:
 
 def swatch(run_id: int, colours: Palette) -> str:
     """A run's dash and symbol in its colour, as an image that says nothing to a screen reader."""
-    who = identity(run_id, colours.ink)
+    who = identity(run_id, colours)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="24" height="14" fill="{who.colour}">'
         f'<path d="M0 7h24" stroke="{who.colour}" stroke-width="2" stroke-dasharray="{_DASHES[who.dash]}"/>'
@@ -67,6 +68,11 @@ def state(word: str) -> str:
     """A state: its mark and the word, toned."""
     mark, tone = STATES.get(word, ("·", "quiet"))
     return f"<span class='state {tone}'>{mark} {escape(word)}</span>"
+
+
+def prose(text: str) -> str:
+    """Escaped text whose `backticks` are code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def money(text: str) -> str:
@@ -95,7 +101,7 @@ def table_with_heads(
         "<tr>" + "".join(f"<td{right.get(i, '')}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows
     )
     return (
-        f"<div class='scroll'><table class='plain'><caption>{escape(caption)}</caption>"
+        f"<p class='note'>{escape(caption)}</p><div class='scroll'><table class='plain' aria-label='{escape(caption)}'>"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -49,13 +49,14 @@ def page() -> None:
 def metric_order(keys: Sequence[str]) -> list[str]:
     """Quality first, then the rest by name; the axes themselves are left out."""
     axes = {"progress/images", "progress/flops", "progress/usd", "cost/seconds"}
-    return sorted((k for k in keys if k not in axes), key=lambda k: (not k.startswith(("val/", "eval/")), k))
+    known = [k for k in DIRECTIONS if k in keys and k != "cost/usd"]
+    return known + sorted(k for k in keys if k not in axes and k not in known)
 
 
 def curve_controls(metrics: Sequence[str], prefix: str = "") -> tuple[str, str, float, bool]:
     """Metric, x-axis, smoothing and the logarithmic y-axis, all in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        metric = st.selectbox("Metric", metrics, key=f"{prefix}metric", bind="query-params", width=224, required=True)
+        metric = st.selectbox("Metric", metrics, key=f"{prefix}metric", bind="query-params", width=224)
         x = st.segmented_control(
             "Over", list(X_AXES), default="dollars", required=True, key=f"{prefix}x", bind="query-params"
         )
@@ -73,7 +74,8 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
         return
     figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
-    chart(figure, takeaway, _table(series, names, metric), f"curves-{metric.replace('/', '-')}", ["dollars"])
+    legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
+    chart(figure, takeaway, _table(series, names, metric), f"curves-{metric.replace('/', '-')}", ["dollars"], legend)
 
 
 def _table(series: Sequence[Series], names: dict[int, str], metric: str) -> pd.DataFrame:

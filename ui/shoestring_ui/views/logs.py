@@ -45,7 +45,7 @@ def tail(run: Run) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         names = {path.parent.name: path for path in found}
-        attempt = st.selectbox("Attempt", list(names), key="attempt", bind="query-params", width=160, required=True)
+        attempt = st.selectbox("Attempt", list(names), key="attempt", bind="query-params", width=160)
         wanted = st.text_input("Lines that contain", key="find", bind="query-params", width=320)
         path = names[attempt]
         st.download_button(

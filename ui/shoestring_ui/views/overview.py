@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 from shoestring import queries
-from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, Curve, direction, rank
+from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, direction
 from shoestring.records import Run, Series
+from shoestring.standings import standings
 
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import Point, quality_per_dollar
@@ -30,14 +31,14 @@ def page() -> None:
         submit_first("nothing to compare")
         return
     figures = st.container()
-    runs_shown, metric, log = _controls(runs)
+    runs_shown, metric, log = _controls(sorted(runs, key=lambda r: -r.id))
 
     def body() -> None:
         fresh = {r.id: r for r in ask(queries.runs)}
         shown = [fresh[r.id] for r in runs_shown if r.id in fresh]
         series = ask(queries.series, [r.id for r in shown], metric) if metric else []
         _chart(shown, series, metric, log)
-        _ranking(shown, series, metric)
+        _ranking(shown, metric)
         _all_runs(list(fresh.values()), {s.run_id: s for s in series}, metric)
 
     moving = any(r.state in ACTIVE | WAITING for r in runs)
@@ -65,7 +66,7 @@ def _figures() -> None:
         ),
         Figure("Still planned", amounts.usd(ahead), "running and waiting", money=True),
         Figure("Best val/loss", amounts.value(best.value[-1]) if best else "–", names[best.run_id] if best else ""),
-        Figure("Runs", f"{totals.n_succeeded} of {totals.n_runs}", _states(runs)),
+        Figure("Succeeded", f"{totals.n_succeeded} of {totals.n_runs}", _states(runs)),
         Figure("Workers", str(totals.workers_alive), "alive" if totals.workers_alive else "shoestring work"),
     ]
     st.html(words.figures(items))
@@ -77,26 +78,27 @@ def _states(runs: Sequence[Run]) -> str:
 
 
 def comparable(run: Run) -> str:
-    """What must be equal for two runs' quality to be compared: data and the fixed evaluation."""
+    """What must be equal for two runs' quality to be compared: project, data and the fixed evaluation."""
     data, how = run.config.get("data", {}), run.config.get("evaluate", {})
-    sigmas = how.get("sigmas", ())
-    return f"{data.get('name')} {str(data.get('digest'))[:8]}, {how.get('n_images')} images, {len(sigmas)} noise levels"
+    return f"{run.project}: {data.get('name')} {str(data.get('digest'))[:6]}, {how.get('n_images')} images"
 
 
 def _controls(runs: Sequence[Run]) -> tuple[list[Run], str, bool]:
-    groups = [name for name, _ in Counter(comparable(r) for r in runs).most_common()]
+    """The runs that can be compared (those with the newest run, unless chosen otherwise), the metric, the scale."""
+    groups = list(dict.fromkeys(comparable(r) for r in runs))
     metrics = quality_metrics(runs)
+    group, metric, trials = groups[0], "", False
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        metric = ""
         if metrics:
             metric = st.segmented_control(
                 "Quality", metrics, default=metrics[0], required=True, key="metric", bind="query-params"
             )
-        log = st.toggle("Logarithmic dollars", key="log", bind="query-params")
-        group = groups[0]
         if len(groups) > 1:
-            group = st.selectbox("Evaluation set", groups, key="set", bind="query-params", width=360)
-    return [r for r in runs if comparable(r) == group], metric or "", log
+            group = st.selectbox("Compared with each other", groups, key="set", bind="query-params", width=320)
+        log = st.toggle("Logarithmic dollars", key="log", bind="query-params")
+        if any(r.kind == "trial" for r in runs):
+            trials = st.toggle("Sweep trials", key="trials", bind="query-params")
+    return [r for r in runs if comparable(r) == group and (trials or r.kind != "trial")], metric or "", log
 
 
 def _chart(runs: Sequence[Run], series: Sequence[Series], metric: str, log: bool) -> None:
@@ -105,8 +107,10 @@ def _chart(runs: Sequence[Run], series: Sequence[Series], metric: str, log: bool
         Point(
             s.run_id, by_id[s.run_id].name, s.usd[-1], s.value[-1],
             running=by_id[s.run_id].state in ACTIVE, forecast_usd=by_id[s.run_id].planned_usd or None,
+            curve=tuple((u, v) for u, v in zip(s.usd, s.value, strict=True) if u > 0 or not log),
         )
-        for s in series if s.value and (s.usd[-1] > 0 or not log)
+        for s in series
+        if s.value and (s.usd[-1] > 0 or not log) and by_id[s.run_id].state in ACTIVE | {"succeeded", "paused"}
     ]  # fmt: skip
     if not points:
         st.html(words.empty("No quality yet", "The first evaluation of a run puts it here.", "shoestring work"))
@@ -123,18 +127,19 @@ def _chart(runs: Sequence[Run], series: Sequence[Series], metric: str, log: bool
     chart(figure, takeaways.of_points(points, metric, way), data, "quality-per-dollar", money=["useful dollars"])
 
 
-def _ranking(runs: Sequence[Run], series: Sequence[Series], metric: str) -> None:
-    by_id = {r.id: r for r in runs if r.kind == "experiment"}
-    curves = [Curve(by_id[s.run_id].experiment, by_id[s.run_id].seed, s) for s in series if s.run_id in by_id]
-    if len({c.experiment for c in curves}) < 2:
+def _ranking(runs: Sequence[Run], metric: str) -> None:
+    experiments = [r for r in runs if r.kind == "experiment"]
+    newest = {(r.experiment, r.seed): r for r in sorted(experiments, key=lambda r: r.id)}
+    if not metric or len({r.experiment for r in newest.values() if r.state == "succeeded"}) < 2:
         return
-    ranking = rank(curves, metric)
+    ranking = ask(standings, list(newest.values()), metric)
     section("Ranking at equal dollars")
     st.html(f"<p class='takeaway'>{words.escape(takeaways.of_ranking(ranking))}</p>")
     rows = [
         [
             f"<span class='mono'>{p.place}</span>",
-            " ".join(words.swatch(i, palette()) for i in p.run_ids[:1]) + f" {words.escape(p.experiment)}",
+            " ".join(words.swatch(i, palette()) for i in p.run_ids[:1])
+            + f"<span class='who'>{words.escape(p.experiment)}</span>",
             f"{amounts.value(p.value)} ± {p.se:.2g}",
             words.money(amounts.usd(p.usd)),
             str(p.seeds),

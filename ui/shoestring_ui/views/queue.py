@@ -65,7 +65,7 @@ def claim_order(runs: Sequence[Run]) -> list[Run]:
 
 def _figures(line: Sequence[Run], workers: Sequence[Worker]) -> list[Figure]:
     ahead = sum(max(0.0, r.planned_usd - r.spent_usd) for r in line)
-    alive = [w for w in workers if w.state != "gone"]
+    alive = [w for w in workers if w.state != "gone" and time.time() - w.beat_at <= SILENT_S]
     rate = sum(w.usd_per_hour for w in alive)
     return [
         Figure("Running", str(sum(r.state in ACTIVE for r in line))),

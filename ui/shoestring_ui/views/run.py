@@ -44,7 +44,7 @@ def page() -> None:
 
 def _top(run: Run) -> None:
     st.html(
-        f"<h1>{words.escape(run.name)}</h1><p class='lede'>{words.state(run.state)} {words.escape(_reason(run))}</p>"
+        f"<h1>{words.escape(run.name)}</h1><p class='lede'>{words.state(run.state)} {words.prose(_reason(run))}</p>"
     )
     if run.state == "failed":
         st.html(_failure(run))

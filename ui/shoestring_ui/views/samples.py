@@ -11,7 +11,7 @@ from shoestring import queries
 from shoestring.records import Run, Sample
 
 from shoestring_ui import amounts, words
-from shoestring_ui.differences import differing, short, shown
+from shoestring_ui.differences import differing, telling
 from shoestring_ui.store import ask
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import head, pick_runs, submit_first
@@ -111,11 +111,11 @@ def _matrix(
     runs: Sequence[Run], prompts: Sequence[str], cells: dict[tuple[int, str], Sample | None], by: str, at: float
 ) -> str:
     colours = palette()
-    differs = {p: v for p, v in differing(runs).items() if p != "seed"} if len(runs) > 1 else {}
+    differs = differing(runs) if len(runs) > 1 else {}
     heads = []
     for i, run in enumerate(runs):
-        few = "<br>".join(f"{words.escape(short(p))} {words.escape(shown(v[i]))}" for p, v in list(differs.items())[:3])
-        heads.append(f"<th scope='col'>{words.who(run.id, run.name, colours)}<br>{few}</th>")
+        few = "".join(f"<br>{words.escape(text)}" for text in telling(differs, i))
+        heads.append(f"<th scope='col'>{words.who(run.id, run.name, colours)}{few}</th>")
     body = []
     for prompt in prompts:
         row = "".join(f"<td>{_cell(cells[run.id, prompt], run, by, at)}</td>" for run in runs)
@@ -133,8 +133,8 @@ def _cell(sample: Sample | None, run: Run, by: str, at: float) -> str:
     badge = f"<span class='under stale'>{words.escape(stale)}</span>" if stale else ""
     alt = words.escape(f"{run.name}, step {sample.step}: {sample.prompt}", quote=True)
     return (
-        f"{image(sample.path, alt)}<span class='under'>step {sample.step:,}</span>"
-        f"<span class='under money'>{amounts.usd(sample.usd)}</span>{badge}"
+        f"{image(sample.path, alt)}<span class='under'>step {sample.step:,} "
+        f"<span class='money'>{amounts.usd(sample.usd)}</span></span>{badge}"
     )
 
 

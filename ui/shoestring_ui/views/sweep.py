@@ -33,7 +33,7 @@ def page() -> None:
     ids = list(names)
     asked = st.query_params.get("sweep", ids[0])
     first = ids.index(asked) if asked in names else 0
-    chosen = st.selectbox("Sweep", ids, index=first, format_func=names.__getitem__, required=True)
+    chosen = st.selectbox("Sweep", ids, index=first, format_func=names.__getitem__, width=420)
     st.query_params["sweep"] = chosen
 
     def body() -> None:
@@ -92,15 +92,16 @@ def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None
     ]  # fmt: skip
     section("Quality against dollars")
     figure = quality_per_dollar(points, quality[1], quality[2], palette())
-    figure.update_xaxes(title_text="dollars of the trial ($)")
-    chart(figure, takeaways.of_points(points, quality[1], quality[2]).replace("runs", "trials"), data, "trials", money)
+    figure.update_xaxes(title_text="dollars of the trial ($)", rangemode="normal")
+    chart(figure, takeaways.of_points(points, quality[1], quality[2], "trials"), data, "trials", money)
     params = sorted({p for t in done for p in t.params})
     left, right = st.columns(2, gap="large")
     if len(params) >= 2:
         with left:
             section("Two fields at a time")
-            x = st.selectbox("Across", params, index=_mask_first(params), key="x", bind="query-params")
-            y = st.selectbox("Up", [p for p in params if p != x], key="y", bind="query-params")
+            with st.container(horizontal=True):
+                x = st.selectbox("Across", params, index=_mask_first(params), key="x", bind="query-params")
+                y = st.selectbox("Up", [p for p in params if p != x], key="y", bind="query-params")
             name = f"heatmap-{sweep.id}"
             chart(heatmap(done, x, y, quality, palette()), takeaways.of_heatmap(done, x, y, quality), data, name, money)
     with right if len(params) >= 2 else st.container():

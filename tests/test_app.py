@@ -1,0 +1,246 @@
+"""Every page of the app, drawn by Streamlit itself on a real database: empty, with runs, with a failed run."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from shoestring import actions, plan, runs
+from shoestring.db import Database
+from shoestring.home import Home
+from shoestring.migrate import upgrade
+from shoestring.submissions import Submission, submit
+from shoestring.tail import Point
+from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.prepare.procedural import procedural_set
+from shoestring_trainer.run_dir import Result, RunDir
+from shoestring_ui import server
+from shoestring_ui.store import forget
+from streamlit.testing.v1 import AppTest
+
+SWEEP = """
+version: 1
+project: tiny
+data: procedural-16
+experiments:
+  dense:
+    model: {preset: nano}
+    until: {usd: 0.001}
+    stages: [{lr: 1e-3, mask: {kind: random, ratio: 0.5}}]
+sweeps:
+  masks:
+    base: dense
+    search: {stages.0.mask.ratio: {low: 0.0, high: 0.9}, model.experts.count: {choices: [1, 4]}}
+    objectives: {val/loss: minimize, cost/usd: minimize}
+    budget: {max_usd: 0.1}
+"""
+PAGES = ("overview", "queue", "run", "compare", "samples", "sweep")
+PROMPTS = ("a red circle", "<b>a blue square</b>")
+RATE, STEPS, USD = 0.1, 40, 0.02
+
+
+def config(name: str, seed: int, ratio: float) -> TrainConfig:
+    mask = {"kind": "random", "ratio": ratio} if ratio else {"kind": "none"}
+    return TrainConfig.model_validate({
+        "name": name, "seed": seed, "batch_size": 16, "objective": {"kind": "edm"}, "optimizer": {"kind": "adamw"},
+        "data": {"path": "data/tiny", "name": "tiny", "digest": "ab" * 32, "space": "pixels", "shape": (3, 8, 8),
+                 "size_px": 8, "n_train": 10, "caption_dim": 8, "caption_tokens": 4.0},
+        "model": {"dim": 32, "depth": 2, "mixer_dim": 32},
+        "stages": [{"steps": STEPS, "mask": mask, "lr": 1e-3, "planned_usd_per_step": USD / STEPS}],
+        "evaluate": {"every_steps": 10}, "samples": {"every_steps": 20, "prompts": PROMPTS},
+        "checkpoints": {"every_steps": 20},
+        "price": {"hardware": "this-machine", "usd_per_hour": RATE, "source": "by hand"},
+    })  # fmt: skip
+
+
+class Project:
+    """A database and run folders, filled through the same writes as by a worker."""
+
+    def __init__(self, home: Home) -> None:
+        self.home, self.db = home, Database(home.db_url)
+        self.worker = runs.new_worker_id()
+        runs.register(self.db, self.worker, "2 cores", RATE)
+
+    def queue(self, experiment: str, seed: int = 0, ratio: float = 0.75, **more: Any) -> int:
+        made = config(f"{experiment}/s{seed}", seed, ratio)
+        one = Submission(
+            name=made.name, experiment=experiment, project="tiny", seed=seed, spec_hash=uuid.uuid4().hex * 2,
+            config=made, spec={"stages": [{"mask": made.stages[0].mask.model_dump()}], "seed": seed},
+            plan={"parameters": 1000, "usd": {"p10": 0.018, "p50": USD, "p90": 0.022}}, planned_usd=USD, **more,
+        )  # fmt: skip
+        return submit(self.db, [one], runs_dir=self.home.runs, now=time.time() - 60)[0].run_id
+
+    def train(self, run_id: int, loss: float = 0.1, fails: str = "") -> None:
+        lease = runs.claim(self.db, self.worker, uuid.uuid4().hex)
+        assert lease is not None and lease.run_id == run_id
+        folder, end = RunDir(Path(lease.run.run_dir)), STEPS // 2 if fails else STEPS
+        folder.attempt(lease.token).mkdir(parents=True)
+        folder.log(lease.token).write_text(f"step 10 train/loss {loss}\n{fails or 'finished'}\n")
+        runs.start(self.db, lease, 0)
+        points = [
+            Point(key, step, loss + 1 / step, step * 16.0, step * 1e9, step * USD / STEPS, step * 2.0)
+            for step in range(10, end + 1, 10)
+            for key in ("val/loss", "train/loss", "perf/images_per_s")
+        ]
+        runs.record(self.db, lease, points)
+        self.pictures(folder, end)
+        runs.add_checkpoint(self.db, lease, end, str(folder.checkpoint(end, lease.token)), 1_000_000)
+        result = Result(lease.token, "failed" if fails else "succeeded", "nan" if fails else "", fails, end)
+        runs.finish(self.db, lease, result, round(end * USD / STEPS * 1e6), jitter=0.0)
+
+    def pictures(self, folder: RunDir, step: int) -> None:
+        place = folder.sample_step(step)
+        place.mkdir(parents=True)
+        for i in range(len(PROMPTS)):
+            Image.new("RGB", (8, 8), "red").save(place / f"{i:03d}.png")
+        (place / "meta.json").write_text(json.dumps({"step": step, "usd": step * USD / STEPS, "prompts": PROMPTS}))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("SHOESTRING_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("SHOESTRING_DB", raising=False)
+    forget()
+    return Home.find()
+
+
+@pytest.fixture
+def project(home: Home) -> Project:
+    upgrade(home.db_url)
+    return Project(home)
+
+
+def draw(view: str, **address: str) -> AppTest:
+    page = AppTest.from_string(f"from shoestring_ui.views import {view}\n{view}.page()\n", default_timeout=60)
+    page.query_params.update(address)
+    return page.run()
+
+
+def text(page: AppTest) -> str:
+    """Everything that the page says."""
+    said = [str(e.proto.body) for e in page.get("html")] + [str(t.value) for t in page.title]
+    return "\n".join([*said, *(str(m.value) for m in page.markdown), *(f.value.to_string() for f in page.dataframe)])
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_a_page_without_runs_says_the_next_command(project: Project, view: str):
+    page = draw(view)
+    assert not page.exception
+    assert "shoestring submit experiments.yaml" in text(page) or "shoestring sweep run" in text(page)
+
+
+@pytest.mark.parametrize("view", PAGES[:5])
+def test_a_page_shows_the_first_run(project: Project, view: str):
+    project.train(project.queue("dense", ratio=0.0))
+    page = draw(view)
+    assert not page.exception
+    assert "dense/s0" in text(page) + str([w.options for w in (*page.selectbox, *page.multiselect)])
+
+
+def test_the_overview_ranks_experiments_at_equal_dollars(project: Project):
+    for experiment, loss in (("dense", 0.3), ("deferred-75", 0.1)):
+        for seed in (0, 1):
+            project.train(project.queue(experiment, seed), loss + 0.001 * seed)
+    said = text(draw("overview"))
+    assert "At $0.0200 each, deferred-75 is best" in said
+    assert "has the lowest val/loss" in said and "$0.0800" in said
+
+
+def test_a_failed_run_shows_first_what_happened_what_it_cost_and_what_to_do(project: Project):
+    run_id = project.queue("dense")
+    project.train(run_id, fails="train/loss is nan at step 20")
+    said = text(draw("run", run=str(run_id)))
+    card = said[said.index("card failure") :]
+    assert "✕ nan" in card and "train/loss is nan at step 20" in card
+    assert "$0.0100" in card and f"shoestring retry {run_id}" in card
+
+
+@pytest.mark.parametrize("tab", ["Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events"])
+def test_every_tab_of_a_run_opens(project: Project, tab: str):
+    project.train(project.queue("dense"))
+    page = draw("run", tab=tab)
+    assert not page.exception
+    assert "dense/s0" in text(page)
+
+
+def test_a_run_that_is_not_there_is_said_and_another_shown(project: Project):
+    project.train(project.queue("dense"))
+    page = draw("run", run="77")
+    assert page.warning[0].value == "There is no run 77 here; this is run 1."
+
+
+def test_the_queue_is_in_claim_order_and_says_why_runs_wait(project: Project):
+    project.queue("later", seed=1)
+    project.queue("sooner", seed=2, priority=5)
+    first = project.queue("needed", seed=3, priority=1)
+    project.queue("blocked", seed=4, depends_on=(first,))
+    table = draw("queue").dataframe[0].value
+    assert list(table["run"]) == ["sooner/s2", "needed/s3", "later/s1", "blocked/s4"]
+    assert list(table["why"])[3] == f"waits for run {first}" and all(table["why"])
+
+
+def test_curves_of_the_runs_in_the_address_are_compared(project: Project):
+    for experiment, ratio in (("dense", 0.0), ("deferred-75", 0.75), ("deferred-50", 0.5)):
+        project.train(project.queue(experiment, ratio=ratio))
+    said = text(draw("compare", runs="2,3"))
+    assert "deferred-50/s0" in said and "dense/s0" not in said
+    assert "stages.0.mask.ratio" in said and "0.75" in said
+
+
+def test_pictures_stand_beside_their_prompt_with_their_own_step_and_age(project: Project):
+    project.train(project.queue("dense"))
+    project.train(project.queue("broken"), fails="nan")
+    said = text(draw("samples", runs="1,2"))
+    assert said.count("data:image/png;base64") == 4
+    assert "stale by $0.0100" in said and "step 40" in said
+    assert "&lt;b&gt;a blue square" in said and "<b>a blue" not in said
+
+
+def test_cancelling_asks_first_and_the_other_buttons_wait_for_a_choice(project: Project):
+    project.queue("dense")
+    page = draw("queue")
+    buttons = {b.label: b.disabled for b in page.button}
+    assert buttons["Cancel"] and buttons["Pause"] and buttons["Resume"]
+
+
+def test_a_database_that_is_not_there_is_a_page_with_the_command(home: Home):
+    page = AppTest.from_file(str(server.APP), default_timeout=60).run()
+    assert not page.exception
+    assert page.title[0].value == "The database is not ready"
+    assert "shoestring db upgrade" in text(page)
+
+
+def test_the_app_draws_its_first_page(project: Project):
+    project.train(project.queue("dense"))
+    page = AppTest.from_file(str(server.APP), default_timeout=60).run()
+    assert not page.exception
+    assert "dense/s0" in text(page)
+
+
+def test_the_app_is_served_on_this_machine_only():
+    argv = server.streamlit_argv(8501)
+    assert argv[argv.index("--server.address") + 1] == "127.0.0.1"
+
+
+def test_a_sweep_shows_its_trials_its_front_and_its_map(project: Project, tmp_path: Path):
+    procedural_set(copies=1).write(tmp_path / "data" / "procedural-16")
+    (tmp_path / "experiments.yaml").write_text(SWEEP)
+    asked = plan.survey(tmp_path / "experiments.yaml", Home(root=tmp_path, state=project.home.state)).sweeps[0]
+    sweep = actions.create_sweep(project.db, asked).id
+    for number, (ratio, experts, loss) in enumerate([(0.5, 1, 0.3), (0.75, 4, 0.2), (0.9, 1, 0.4)]):
+        params = {"stages.0.mask.ratio": ratio, "model.experts.count": experts}
+        run_id = project.queue(f"t{number}", kind="trial", sweep_id=sweep)
+        actions.propose_trial(project.db, sweep, number, params, run_id)
+        project.train(run_id)
+        actions.finish_trial(project.db, sweep, number, "complete", (loss, 0.02 + 0.001 * number))
+    page = draw("sweep", sweep=str(sweep))
+    assert not page.exception
+    said = text(page)
+    assert "trial 1 has the lowest val/loss, 0.2" in said and "2 of 3 trials are on the Pareto front" in said
+    assert "Best val/loss 0.2 at mask.ratio 0.75, experts.count 4" in said
+    assert "can afford about 2 more" in said

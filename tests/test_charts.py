@@ -1,0 +1,208 @@
+"""The app's figures and words are pure functions: what they draw and say for given records."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from shoestring.ranking import Curve, rank
+from shoestring.records import Series, Trial
+from shoestring_ui import amounts, takeaways, words
+from shoestring_ui.charts import MAX_POINTS, X_AXES, Point, apart, overlay, quality_per_dollar, smooth, thin
+from shoestring_ui.differences import flatten, telling
+from shoestring_ui.identity import COLOURS, identity, mark
+from shoestring_ui.sweep_charts import heatmap, levels, parallel
+from shoestring_ui.theme import DARK, LIGHT, Palette
+
+POINTS = [
+    Point(1, "dense/s0", 0.02, 0.15),
+    Point(2, "deferred-75/s0", 0.02, 0.13),
+    Point(3, "cheap/s0", 0.01, 0.16),
+    Point(4, "showcase/s0", 0.015, 0.14, running=True, forecast_usd=0.04),
+]
+GOAL = (0, "val/loss", "minimize")
+
+
+def series(run_id: int, values: list[float], usd_per_step: float = 0.001) -> Series:
+    steps = [10 * (i + 1) for i in range(len(values))]
+    axis = [float(s) for s in steps]
+    return Series(run_id, "val/loss", steps, values, axis, axis, [s * usd_per_step for s in axis], axis)
+
+
+def trial(number: int, ratio: float, experts: int, loss: float, usd: float = 0.01) -> Trial:
+    params = {"stages.0.mask.ratio": ratio, "model.experts.count": experts}
+    return Trial(1, number, number + 1, params, "complete", (loss, usd))
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2's contrast ratio of two colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=lambda c: c.name)
+def test_every_text_colour_can_be_read_on_every_surface(colours: Palette):
+    for ink in ("ink", "soft", "accent", "money", "good", "bad"):
+        for surface in ("paper", "panel"):
+            assert contrast(getattr(colours, ink), getattr(colours, surface)) >= 4.5, (ink, surface)
+    assert contrast(colours.bad, colours.bad_wash) >= 4.5
+
+
+def test_runs_differ_in_colour_and_in_symbol_and_a_run_always_looks_the_same():
+    first_eight = [identity(i, LIGHT) for i in range(1, 9)]
+    assert len({who.colour for who in first_eight}) == len({who.symbol for who in first_eight}) == len(COLOURS)
+    looks = {(who.colour, who.symbol) for who in (identity(i, LIGHT) for i in range(1, 65))}
+    assert len(looks) == 64
+    assert identity(3, LIGHT) == identity(3, LIGHT)
+    assert identity(9, LIGHT).symbol != identity(1, LIGHT).symbol
+    assert mark(2) == identity(2, DARK).mark
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "$0"), (0.00154, "$0.0015"), (0.000032, "$0.000032"), (0.0200, "$0.0200"), (1.5, "$1.50"), (1890, "$1,890"),
+     (None, "–"), (-0.01, "−$0.0100")],
+)  # fmt: skip
+def test_dollars_keep_at_least_two_significant_digits(amount, text):
+    assert amounts.usd(amount) == text
+
+
+def test_numbers_are_written_as_people_read_them():
+    assert [amounts.count(n) for n in (999, 5_120_332, 3.2e15)] == ["999", "5.12 M", "3.2 P"]
+    assert [amounts.span(s) for s in (8, 200, 7500, 273_600)] == ["8 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"]
+    assert amounts.share(1, 8) == "12 %" and amounts.share(0, 0) == "–"
+    assert amounts.size(61_234_567) == "61.2 MB"
+
+
+def test_the_staircase_joins_only_what_nothing_beats_and_what_runs_is_hollow():
+    figure = quality_per_dollar(POINTS, "val/loss", "minimize", LIGHT)
+    front = next(t for t in figure.data if t.name == "Pareto front")
+    assert list(front.x)[:2] == [0.01, 0.02] and list(front.y)[:2] == [0.16, 0.13]
+    drawn = {t.name: t for t in figure.data if t.mode == "markers"}
+    assert drawn["dense/s0"].opacity < drawn["deferred-75/s0"].opacity == 1.0
+    assert drawn["showcase/s0"].marker.symbol.endswith("-open")
+    assert not drawn["dense/s0"].marker.symbol.endswith("-open")
+
+
+def test_higher_is_better_turns_the_front_round():
+    figure = quality_per_dollar(POINTS[:3], "eval/retrieval_r1", "maximize", LIGHT)
+    front = next(t for t in figure.data if t.name == "Pareto front")
+    assert list(front.y)[:1] == [0.16] and len(set(front.y)) == 1
+
+
+def test_dollars_are_amber_and_nothing_else_is():
+    figure = quality_per_dollar(POINTS, "val/loss", "minimize", DARK)
+    assert figure.layout.xaxis.tickfont.color == DARK.money and figure.layout.xaxis.tickprefix == "$"
+    assert overlay([series(1, [2, 1])], {1: "a"}, "val/loss", DARK, x="step").layout.xaxis.tickfont.color == DARK.soft
+
+
+def test_names_on_the_map_never_lie_on_each_other():
+    places = apart([0.0, 1.0, 2.0, 100.0], 15)
+    assert all(b - a >= 15 for a, b in pairwise(places))
+    assert places[3] == 100.0 and sum(places[:3]) / 3 == pytest.approx(1.0)
+    assert apart([], 15) == []
+
+
+def test_an_empty_map_is_still_a_figure():
+    assert quality_per_dollar([], "val/loss", "minimize", LIGHT).layout.height
+
+
+@pytest.mark.parametrize("x", X_AXES)
+def test_curves_can_be_drawn_over_every_axis(x):
+    figure = overlay([series(1, [3, 2, 1]), series(2, [4, 3, 2])], {1: "a", 2: "b"}, "val/loss", LIGHT, x=x)
+    assert [t.name for t in figure.data] == ["a", "b"]
+    assert list(figure.data[0].x) == getattr(series(1, [3, 2, 1]), X_AXES[x][0])
+    assert figure.data[0].line.dash != figure.data[1].line.dash
+
+
+def test_a_smoothed_curve_keeps_its_raw_one_behind_it():
+    figure = overlay([series(1, [4.0, 0.0, 4.0, 0.0])], {1: "a"}, "val/loss", LIGHT, smoothing=0.9)
+    raw, smoothed = figure.data
+    assert list(raw.y) == [4, 0, 4, 0] and max(smoothed.y[1:]) < 4
+    assert smooth([5.0, 5.0, 5.0], 0.99) == pytest.approx([5.0, 5.0, 5.0])
+    assert smooth([3.0, 1.0], 0.0) == [3.0, 1.0]
+
+
+def test_a_trace_has_at_most_two_thousand_points_and_keeps_both_ends():
+    kept = thin(123_456)
+    assert len(kept) <= MAX_POINTS and kept[0] == 0 and kept[-1] == 123_455
+    assert thin(3) == [0, 1, 2]
+
+
+def test_a_heat_map_says_the_mean_of_each_cell_and_leaves_untried_ones_empty():
+    trials = [trial(0, 0.5, 1, 0.20), trial(1, 0.5, 1, 0.10), trial(2, 0.75, 4, 0.12)]
+    figure = heatmap(trials, "stages.0.mask.ratio", "model.experts.count", GOAL, LIGHT)
+    assert [list(row) for row in figure.data[0].z] == [[pytest.approx(0.15), None], [None, 0.12]]
+    assert {a.text for a in figure.layout.annotations} == {"0.15 ×2", "0.12"}
+
+
+def test_many_values_of_a_number_are_cut_into_parts_and_words_are_not():
+    parts = levels([i / 10 for i in range(10)])
+    assert len(parts.labels) == 6 and parts.of(0.0) == 0 and parts.of(0.9) == 5
+    assert levels(["b", "a", "a"]).labels == ("a", "b")
+
+
+def test_parallel_coordinates_draw_a_line_a_trial_and_the_ends_of_each_axis():
+    trials = [trial(0, 0.5, 1, 0.2), trial(1, 0.75, 4, 0.1, 0.012)]
+    figure = parallel(trials, ["stages.0.mask.ratio", "model.experts.count"], ["val/loss", "cost/usd"], LIGHT)
+    assert [t.name for t in figure.data] == ["trial 0", "trial 1"]
+    assert list(figure.data[1].y) == [1, 1, 0, 1]
+    money = {a.text for a in figure.layout.annotations if a.font.color == LIGHT.money}
+    assert money == {"$0.0100", "$0.0120"}
+
+
+def test_the_title_of_the_map_names_the_best_run_and_its_price():
+    said = takeaways.of_points(POINTS, "val/loss", "minimize")
+    assert said == "deferred-75/s0 has the lowest val/loss, 0.13, for $0.0200; 2 of 3 runs are on the Pareto front."
+    assert "No run has finished" in takeaways.of_points([POINTS[3]], "val/loss", "minimize")
+
+
+def test_a_tie_is_called_a_tie():
+    def curve(name, run_id, last):
+        return Curve(name, run_id, series(run_id, [0.3, 0.2, last]))
+
+    tied = rank([curve("a", 1, 0.100), curve("a", 2, 0.110), curve("b", 3, 0.104), curve("b", 4, 0.112)])
+    assert "a tie with b" in takeaways.of_ranking(tied)
+    clear = rank([curve("a", 1, 0.100), curve("a", 2, 0.101), curve("b", 3, 0.204), curve("b", 4, 0.205)])
+    assert "a is best, 50." in takeaways.of_ranking(clear)
+
+
+def test_curves_are_compared_at_the_furthest_that_all_have_reached():
+    short, long = series(1, [0.5, 0.4]), series(2, [0.6, 0.5, 0.1])
+    said = takeaways.of_curves([short, long], {1: "a", 2: "b"}, "val/loss", "minimize", "dollars")
+    assert said.startswith("At $0.0200, the furthest that all have reached, a has the lowest val/loss, 0.4")
+    assert takeaways.of_curves([], {}, "val/loss", "minimize", "step") == "No val/loss has been recorded yet."
+
+
+def test_the_best_trials_field_is_named():
+    trials = [trial(i, r, 1, loss) for i, (r, loss) in enumerate([(0.8, 0.1), (0.7, 0.2), (0.2, 0.3), (0.1, 0.4)])]
+    said = takeaways.of_parallel(trials, ["stages.0.mask.ratio", "model.experts.count"], GOAL)
+    assert "higher mask.ratio: 0.75 on average, against 0.15" in said
+    assert "too few" in takeaways.of_parallel(trials[:2], ["stages.0.mask.ratio"], GOAL)
+
+
+def test_a_spec_is_flattened_to_dotted_paths_and_the_telling_ones_come_first():
+    flat = dict(flatten({"stages": [{"mask": {"kind": "random", "ratio": 0.75}}], "sigmas": [1, 2], "experts": None}))
+    assert flat == {"stages.0.mask.kind": "random", "stages.0.mask.ratio": 0.75, "sigmas": [1, 2], "experts": None}
+    found = {"seed": [0, 1], "stages.0.mask.kind": ["none", "random"], "stages.0.mask.ratio": [None, 0.75]}
+    assert telling(found, 0) == ["mask.kind none"] and telling(found, 1) == ["mask.ratio 0.75"]
+
+
+def test_text_from_outside_is_escaped():
+    nasty = "<script>alert(1)</script>"
+    for html in (
+        words.who(1, nasty, LIGHT), words.state(nasty), words.empty(nasty, nasty, nasty), words.prose(f"`{nasty}`"),
+        words.figures([words.Figure(nasty, nasty, nasty)]), words.table([nasty], [], nasty), words.money(nasty),
+    ):  # fmt: skip
+        assert "<script" not in html
+
+
+def test_the_bar_marks_the_plan_inside_the_cap():
+    assert "width:25.0%" in words.bar(0.01, 0.02, 0.04) and "left:50.0%" in words.bar(0.01, 0.02, 0.04)
+    assert words.bar(0.0, 0.0, None) == ""
