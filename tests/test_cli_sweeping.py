@@ -129,6 +129,7 @@ def test_an_evaluation_that_was_made_is_reused_and_stored_under_the_runs_last_st
     assert stored == {"eval/kid_effnet_untrained": 0.1}, "untrained weights never pass for the trained ones"
 
 
+@pytest.mark.slow
 def test_what_the_quality_module_says_reaches_the_user(project):
     finish_all(project, {"dense/s0": 0.5, "dense/s1": 0.5, "masked/s0": 0.7})
     db = Database(project.db_url)

@@ -182,6 +182,18 @@ def test_a_finished_sweep_called_again_does_nothing(home):
     assert trials_of(bench) == before and said == ["all 2 trials are done"]
 
 
+def test_a_finished_sweep_given_more_trials_is_running_again(home):
+    bench, states = bench_of(home), list[str]()
+    sweep.run_sweep(bench, request_of(trials=1))
+
+    def work(run_id: int) -> None:
+        states.append(queries.sweeps(bench.db)[0].state)
+        bench.work(run_id)
+
+    done = sweep.run_sweep(replace(bench, work=work), request_of(trials=2))
+    assert states == ["running"] and done.state == "finished"
+
+
 def test_a_failed_run_is_a_failed_trial_and_the_sweep_goes_on(home):
     trainer = Trainer(Database(home.db_url))
     trainer.ending = "failed"

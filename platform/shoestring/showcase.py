@@ -56,7 +56,7 @@ def plan_showcase(survey: Survey, winner: Run, extra_usd: float) -> RunPlan:
     """Price `winner` trained on for `extra_usd` more. Raises UsageError, Conflict, PlanRefused."""
     if extra_usd <= 0:
         raise UsageError(
-            f"the showcase would train for ${extra_usd:.4f} more; the winner has had ${winner.planned_usd:.4f} already",
+            f"the showcase would train for ${extra_usd:.5f} more; the winner has had ${winner.planned_usd:.5f} already",
             "raise `showcase.until.usd` in the file, or give --extra-usd",
         )
     request = next((r for r in survey.requests if r.spec_hash == winner.spec_hash), None)

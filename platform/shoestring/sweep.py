@@ -194,7 +194,7 @@ def why_over(
     if sweep.max_usd is not None and spent:
         left, median = sweep.max_usd - sum(spent), statistics.median(spent)
         if left < median:
-            return f"${left:.4f} of ${sweep.max_usd:.4f} left cannot pay one more trial (median ${median:.4f})"
+            return f"${left:.5f} of ${sweep.max_usd:.5f} left cannot pay one more trial (median ${median:.5f})"
     return ""
 
 
@@ -324,7 +324,7 @@ def bought(best: Trial | None, done: list[Trial], objectives: dict[str, Directio
     if best is None:
         return ""
     key = next(iter(objectives))
-    text = f"${spent_usd:.4f} bought {key} {best.values[0]:.4g} (trial {best.number})"
+    text = f"${spent_usd:.5f} bought {key} {best.values[0]:.4g} (trial {best.number})"
     base = next((t for t in done if t.number == 0), None)
     if base is None:
         return text + "; trial 0, the base, did not finish"

@@ -85,6 +85,7 @@ def propose_trial(
         if row is None:
             values = {"sweep_id": sweep_id, "number": number, "params": params, "run_id": run_id, "state": state}
             conn.execute(insert(trials).values(values))
+            conn.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(state="running", ended_at=None))
             note(conn, at, "trial_proposed", run_id, sweep=sweep_id, number=number, params=params)
             return
         if canonical(row.params) != canonical(params):

@@ -127,7 +127,7 @@ def showcase(
     if json_:
         return say_json({**asdict(done), "winner": done.winner.id})
     what = f"is there already ({done.state})" if done.existed else "queued"
-    say(f"run {done.run_id} {what}: continues run {done.winner.id} ({done.winner.name}) for ${done.extra_usd:.4f} more")
+    say(f"run {done.run_id} {what}: continues run {done.winner.id} ({done.winner.name}) for ${done.extra_usd:.5f} more")
     if done.state != "succeeded":
         say("Next: shoestring work --until-empty")
 
@@ -234,7 +234,7 @@ def _show_ranking(ranking: Ranking, runs: list[Run]) -> None:
         say(f"nothing to rank by {ranking.metric} yet. Next: shoestring work --until-empty")
     else:
         better = "lower" if ranking.direction == "minimize" else "higher"
-        say(f"{ranking.metric} at ${ranking.at_usd:.4f} of planned training each ({better} is better)")
+        say(f"{ranking.metric} at ${ranking.at_usd:.5f} of planned training each ({better} is better)")
         width = max(len(p.experiment) for p in ranking.places)
         for p in ranking.places:
             tie = f"  tie with {', '.join(p.tied_with)}" if p.tied_with else ""
@@ -251,8 +251,8 @@ def _show_ranking(ranking: Ranking, runs: list[Run]) -> None:
 def _show_report(report: Report, json_: bool) -> None:
     if json_:
         return say_json(report.as_json())
-    cap = f" of ${report.max_usd:.4f}" if report.max_usd is not None else ""
-    say(f"sweep {report.sweep}: {report.state}, {len(report.trials)} trials, ${report.spent_usd:.4f}{cap} spent")
+    cap = f" of ${report.max_usd:.5f}" if report.max_usd is not None else ""
+    say(f"sweep {report.sweep}: {report.state}, {len(report.trials)} trials, ${report.spent_usd:.5f}{cap} spent")
     say(f"{'':2}{'trial':>5} {'run':>5}  " + "".join(f"{key:>16}" for key in report.objectives) + "  parameters")
     for trial in report.trials:
         mark = "*" if trial.number in report.front else ""
@@ -264,7 +264,7 @@ def _show_report(report: Report, json_: bool) -> None:
         say("* on the Pareto front: no other trial is both cheaper and better")
     if report.bought:
         say(report.bought)
-    if report.importance:
+    if len(report.importance) > 1:
         shares = ", ".join(f"{path} {share:.0%}" for path, share in report.importance.items())
         say(f"importance for {next(iter(report.objectives))} (PED-ANOVA, {len(report.trials)} trials: rough): {shares}")
 
