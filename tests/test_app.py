@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -39,7 +40,7 @@ sweeps:
     objectives: {val/loss: minimize, cost/usd: minimize}
     budget: {max_usd: 0.1}
 """
-PAGES = ("overview", "queue", "run", "compare", "samples", "sweep")
+PAGES = ("overview", "queued", "run", "compare", "samples", "sweep")
 PROMPTS = ("a red circle", "<b>a blue square</b>")
 RATE, STEPS, USD = 0.1, 40, 0.02
 
@@ -109,9 +110,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home.find()
 
 
+@pytest.fixture(scope="module")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("new") / "shoestring.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def project(home: Home) -> Project:
-    upgrade(home.db_url)
+def project(home: Home, new_database: Path) -> Project:
+    home.state.mkdir()
+    shutil.copy(new_database, home.state / "shoestring.db")
     return Project(home)
 
 
@@ -179,7 +188,7 @@ def test_the_queue_is_in_claim_order_and_says_why_runs_wait(project: Project):
     project.queue("sooner", seed=2, priority=5)
     first = project.queue("needed", seed=3, priority=1)
     project.queue("blocked", seed=4, depends_on=(first,))
-    table = draw("queue").dataframe[0].value
+    table = draw("queued").dataframe[0].value
     assert list(table["run"]) == ["sooner/s2", "needed/s3", "later/s1", "blocked/s4"]
     assert list(table["why"])[3] == f"waits for run {first}" and all(table["why"])
 
@@ -203,7 +212,7 @@ def test_pictures_stand_beside_their_prompt_with_their_own_step_and_age(project:
 
 def test_cancelling_asks_first_and_the_other_buttons_wait_for_a_choice(project: Project):
     project.queue("dense")
-    page = draw("queue")
+    page = draw("queued")
     buttons = {b.label: b.disabled for b in page.button}
     assert buttons["Cancel"] and buttons["Pause"] and buttons["Resume"]
 

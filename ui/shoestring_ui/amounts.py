@@ -18,7 +18,7 @@ def usd(amount: float | None) -> str:
         return f"{sign}${size:,.0f}"
     if size >= 1:
         return f"{sign}${size:.2f}"
-    places = max(4, 1 - math.floor(math.log10(size)))
+    places = max(4, 1 - int(f"{size:.1e}".split("e")[1]))  # the exponent after rounding
     return f"{sign}${size:.{places}f}" if places <= 9 else f"{sign}<$0.000000001"
 
 

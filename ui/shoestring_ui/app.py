@@ -8,11 +8,11 @@ from shoestring.errors import EnvironmentProblem
 
 from shoestring_ui import theme, words
 from shoestring_ui.store import ask
-from shoestring_ui.views import compare, overview, queue, run, samples, sweep
+from shoestring_ui.views import compare, overview, queued, run, samples, sweep
 
 PAGES = (
     ("Overview", overview.page, "overview"),
-    ("Queue", queue.page, "queue"),
+    ("Queue", queued.page, "queue"),
     ("Run", run.page, "run"),
     ("Compare", compare.page, "compare"),
     ("Samples", samples.page, "samples"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import plotly.graph_objects as go
-from shoestring.ranking import pareto_front
+from shoestring.ranking import REACH, pareto_front
 from shoestring.records import Series
 
 from shoestring_ui.amounts import usd
@@ -102,7 +102,8 @@ def money_axis(figure: go.Figure, colours: Palette, title: str, log: bool = Fals
         separatethousands=True,
     )
     if log:
-        figure.update_xaxes(dtick="D2")
+        ladder = [step * 10.0**power for power in range(-9, 7) for step in (1, 2, 5)]
+        figure.update_xaxes(tickvals=ladder, ticktext=[usd(rung) for rung in ladder], tickprefix="")
 
 
 def quality_per_dollar(
@@ -118,8 +119,7 @@ def quality_per_dollar(
     figure.update_yaxes(
         title_text=f"{metric}, {'lower' if way == 'minimize' else 'higher'} is better", range=[low, high]
     )
-    done = [p for p in points if not p.running]
-    front = [done[i] for i in pareto_front([(p.usd, p.quality) for p in done], way)]
+    front = front_of(points, way)
     for point in points:
         _path(figure, point, colours)
     _staircase(figure, front, max((p.usd for p in points), default=0.0), colours)
@@ -128,6 +128,19 @@ def quality_per_dollar(
     named = list(points) if len(points) <= NAMED_UP_TO else [p for p in points if p in front or p.running]
     _name(figure, named, front, (low, high), log, colours)
     return figure
+
+
+def front_of(points: Sequence[Point], way: str) -> list[Point]:
+    """The finished points that no other beats on both dollars and quality, cheapest first.
+
+    Dollars within 2 % count as equal: a plan is in whole steps, so equal budgets never end at the same micro-dollar.
+    """
+    done = sorted((p for p in points if not p.running), key=lambda p: p.usd)
+    places: list[tuple[float, float]] = []
+    for point in done:
+        near = places and point.usd <= places[-1][0] * (1 + REACH)
+        places.append((places[-1][0] if near else point.usd, point.quality))
+    return [done[i] for i in pareto_front(places, "maximize" if way == "maximize" else "minimize")]
 
 
 def _room(values: Sequence[float]) -> tuple[float, float]:
@@ -185,7 +198,7 @@ def _name(
     colours: Palette,
 ) -> None:
     """Write each point's name beside it, to the left in the right half; names never lie on each other."""
-    furthest = max((p.usd for p in points), default=0.0)
+    furthest = max((max(p.usd, p.forecast_usd or 0.0 if p.running else 0.0) for p in points), default=0.0)
     pixel = (y_range[1] - y_range[0]) / PLOT_PX
     for left in (True, False):
         side = sorted((p for p in points if (p.usd > 0.5 * furthest) == left), key=lambda p: p.quality)

@@ -122,8 +122,9 @@ def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[
                     x=i, y=place, text=_shown(name, pick(numbers)), showarrow=False, yshift=14 if place else -14,
                     font={"family": MONO, "size": 11, "color": ink},
                 )  # fmt: skip
+    broken = [short(n).replace(".", ".<br>") for n in names]  # in two lines, for a phone
     figure.update_xaxes(
-        tickvals=list(range(len(names))), ticktext=[short(n).replace(".", ".<br>") for n in names], showgrid=False, showline=False, ticks="",
+        tickvals=list(range(len(names))), ticktext=broken, showgrid=False, showline=False, ticks="",
         range=[-0.3, len(names) - 0.7], tickfont={"family": "Inter", "size": 12}, side="top",
     )  # fmt: skip
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from shoestring.ranking import Ranking, pareto_front, value_at
+from shoestring.ranking import Ranking, value_at
 from shoestring.records import Series, Trial
 
 from shoestring_ui.amounts import usd, value
-from shoestring_ui.charts import X_AXES, Point
+from shoestring_ui.charts import X_AXES, Point, front_of
 from shoestring_ui.differences import short, shown
 
 
@@ -18,8 +18,8 @@ def of_points(points: Sequence[Point], metric: str, way: str, noun: str = "runs"
     done = [p for p in points if not p.running]
     if not done:
         return f"No run has finished with {metric} yet; hollow runs still train."
-    front = pareto_front([(p.usd, p.quality) for p in done], way)
-    best = done[front[-1]]
+    front = front_of(points, way)
+    best = front[-1]
     word = "lowest" if way == "minimize" else "highest"
     first = f"{best.name} has the {word} {metric}, {value(best.quality)}, for {usd(best.usd)}"
     if len(done) == 1:

@@ -53,4 +53,4 @@ def tail(run: Run) -> None:
         )
     lines = [line for line in read_tail(path) if wanted.lower() in line.lower()][-TAIL_LINES:]
     st.html(f"<p class='note'>The last {len(lines)} lines{' that match' if wanted else ''}.</p>")
-    st.html(f"<pre class='log' tabindex='0'>{words.escape(chr(10).join(lines)) or 'no line'}</pre>")
+    st.html(f"<pre class='log' tabindex='0'><span>{words.escape(chr(10).join(lines)) or 'no line'}</span></pre>")

@@ -138,8 +138,7 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
     rows = [
         [
             f"<span class='mono'>{p.place}</span>",
-            " ".join(words.swatch(i, palette()) for i in p.run_ids[:1])
-            + f"<span class='who'>{words.escape(p.experiment)}</span>",
+            f"<span class='who'>{words.swatch(p.run_ids[0], palette())}{words.escape(p.experiment)}</span>",
             f"{amounts.value(p.value)} ± {p.se:.2g}",
             words.money(amounts.usd(p.usd)),
             str(p.seeds),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from shoestring import queries
@@ -59,19 +60,20 @@ def _controls(every: Sequence[Sample]) -> tuple[str, float]:
         if most <= 0:
             return "latest", 0.0
         key = "step" if steps else "usd"
-        if not 0 <= st.session_state.setdefault(key, most) <= most:
+        if not 0 <= st.session_state.get(key, most) <= most:
             st.session_state[key] = most
+        label, shape = ("Step", "%.0f") if steps else ("Useful dollars", "$%.4f")
+        begin: dict[str, Any] = {} if key in st.session_state else {"value": most}
+        at = st.slider(
+            label, 0.0, most, step=most / 200, key=key, bind="query-params", format=shape, width=320, **begin
+        )
         exact = f"{key}_exact"
-        st.session_state[exact] = st.session_state[key]
-        st.slider(
-            "Step" if steps else "Useful dollars", 0.0, most, step=most / 200, key=key, bind="query-params",
-            format="%.0f" if steps else "$%.4f", width=320,
-        )  # fmt: skip
+        st.session_state[exact] = at
         st.number_input(
-            "Exactly", 0.0, most, step=most / 20, key=exact, format="%.0f" if steps else "%.4f", width=152,
+            "Exactly", 0.0, most, step=most / 20, key=exact, format=shape.lstrip("$"), width=152,
             on_change=lambda: st.session_state.update({key: st.session_state[exact]}),
         )  # fmt: skip
-    return by, float(st.session_state[key])
+    return by, at
 
 
 def _some(prompts: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, WAITING, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
 
+LINE_SHOWN = 200
 ENDED_SHOWN = 8
 SILENT_S = 60.0  # a worker that has not beaten for one lease
 CAN: dict[str, tuple[Callable[[Database, int], object], frozenset[str]]] = {
@@ -44,8 +45,9 @@ def _body() -> None:
     ended = sorted((r for r in runs if r.state not in ACTIVE | WAITING), key=lambda r: -(r.ended_at or 0))
     st.html(words.figures(_figures(line, workers)))
     if line:
-        section("Running and waiting", "Choose rows, then act on them.")
-        chosen = _table(line, "queue")
+        more = f" {len(line) - LINE_SHOWN:,} more wait behind these." if len(line) > LINE_SHOWN else ""
+        section("Running and waiting", "Choose rows, then act on them." + more)
+        chosen = _table(line[:LINE_SHOWN], "queue")
         _act(chosen, ("Pause", "Resume", "Cancel"))
     else:
         st.html(words.empty("The queue is empty", "Every run has ended.", "shoestring submit experiments.yaml"))
@@ -73,13 +75,17 @@ def _figures(line: Sequence[Run], workers: Sequence[Worker]) -> list[Figure]:
         Figure("Still planned", amounts.usd(ahead), "running and waiting", money=True),
         Figure("Workers", str(len(alive)), "alive" if alive else "shoestring work"),
         Figure("Burning", f"{amounts.usd(rate)}/h", "all workers", money=True),
-        Figure("Done in about", amounts.span(3600 * ahead / rate) if rate and ahead else "–", "at this rate"),
+        Figure(
+            "Done in about",
+            amounts.span(3600 * ahead / rate) if rate and ahead else "–",
+            "at this rate" if rate else "",
+        ),
     ]
 
 
 def _why(run: Run) -> str:
     if run.state in WAITING:
-        return ask(queries.why_waiting, run)
+        return ask(queries.why_waiting, run).replace("`", "")
     if run.state in ACTIVE:
         asked = f"{run.want} asked for" if run.want != "run" else ""
         return asked or f"step {run.step:,} of {run.n_steps:,}"
@@ -113,7 +119,8 @@ def _table(runs: Sequence[Run], name: str) -> list[Run]:
         "why": st.column_config.TextColumn("why waiting" if name == "queue" else "reason", width="large"),
         "since": st.column_config.TextColumn("submitted" if name == "queue" else "ended"),
     }
-    event = grid(data, name, ["planned", "spent"], config, on_select="rerun", selection_mode="multi-row")
+    rows = hash(tuple(r.id for r in runs))  # a choice is of rows, so it is forgotten when they are other runs
+    event = grid(data, f"{name}-{rows}", ["planned", "spent"], config, on_select="rerun", selection_mode="multi-row")
     return [runs[i] for i in event.selection.rows if i < len(runs)]
 
 
