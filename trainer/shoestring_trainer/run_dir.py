@@ -1,11 +1,11 @@
 """The run folder: where the platform and the trainer meet. Paths and small atomic files, no torch.
 
-    config.json                            in: TrainConfig
-    attempts/t0003/metrics.jsonl           out: the journal of the attempt with token 3 (whole series up to its end)
-    attempts/t0003/log.txt                 out: stdout and stderr of that attempt
-    attempts/t0003/result.json             out: how it ended
-    checkpoints/step-00001234.t3/          out: published checkpoints (a MANIFEST.json makes one)
-    samples/step-00001234/{000.png,…,grid.png,meta.json}
+config.json                            in: TrainConfig
+attempts/t0003/metrics.jsonl           out: the journal of the attempt with token 3 (whole series up to its end)
+attempts/t0003/log.txt                 out: stdout and stderr of that attempt
+attempts/t0003/result.json             out: how it ended
+checkpoints/step-00001234.t3/          out: published checkpoints (a MANIFEST.json makes one)
+samples/step-00001234/{000.png,…,grid.png,meta.json}
 """
 
 from __future__ import annotations
