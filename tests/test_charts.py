@@ -66,10 +66,10 @@ def test_runs_differ_in_colour_and_in_symbol_and_a_run_always_looks_the_same():
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0, "$0"), (0.00154, "$0.0015"), (0.000032, "$0.000032"), (0.0200, "$0.0200"), (1.5, "$1.50"), (1890, "$1,890"),
+    [(0, "$0"), (0.00154, "$0.00154"), (0.000032, "$0.0000320"), (0.0200, "$0.0200"), (1.5, "$1.50"), (1890, "$1,890"),
      (None, "–"), (-0.01, "−$0.0100")],
 )  # fmt: skip
-def test_dollars_keep_at_least_two_significant_digits(amount, text):
+def test_dollars_keep_at_least_three_significant_digits(amount, text):
     assert amounts.usd(amount) == text
 
 

@@ -8,7 +8,7 @@ DASH = "–"
 
 
 def usd(amount: float | None) -> str:
-    """Dollars with at least two significant digits: $1,890 · $12.50 · $0.0015 · $0.000032."""
+    """Dollars, below one with at least three significant digits: $1,890 · $12.50 · $0.0200 · $0.00154."""
     if amount is None or not math.isfinite(amount):
         return DASH
     sign, size = ("−" if amount < 0 else ""), abs(amount)
@@ -18,7 +18,7 @@ def usd(amount: float | None) -> str:
         return f"{sign}${size:,.0f}"
     if size >= 1:
         return f"{sign}${size:.2f}"
-    places = max(4, 1 - int(f"{size:.1e}".split("e")[1]))  # the exponent after rounding
+    places = max(4, 2 - int(f"{size:.2e}".split("e")[1]))  # the exponent after rounding
     return f"{sign}${size:.{places}f}" if places <= 9 else f"{sign}<$0.000000001"
 
 

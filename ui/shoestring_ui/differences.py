@@ -29,7 +29,14 @@ def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
     flat = [dict(flatten(run.spec or run.config)) for run in runs]
     paths = dict.fromkeys(path for one in flat for path in one if path.split(".")[0] not in NAMES)
     found = {path: [one.get(path) for one in flat] for path in paths}
-    return {path: values for path, values in found.items() if any(v != values[0] for v in values)}
+    return {p: v for p, v in found.items() if any(one != v[0] for one in v) and not _goes_without_saying(p, v)}
+
+
+def _goes_without_saying(path: str, values: Sequence[Any]) -> bool:
+    """Say whether this only repeats that some runs have a stage more: equal wherever there is one."""
+    given = [v for v in values if v is not None]
+    same = len(given) < len(values) and all(v == given[0] for v in given)
+    return same and path.startswith("stages.") and path.rsplit(".", 1)[-1] not in {"share", "kind", "ratio", "place"}
 
 
 def shown(value: Any) -> str:
@@ -51,7 +58,8 @@ def telling(found: Mapping[str, Sequence[Any]], index: int, most: int = 3) -> li
     def rank(path: str) -> int:
         return next((i for i, part in enumerate(TELLING) if part in path), len(TELLING))
 
-    said = [p for p in sorted(found, key=rank) if rank(p) < len(TELLING)]
+    first = [p for p in found if not p.startswith("stages.") or p.startswith("stages.0.")]
+    said = [p for p in sorted(first, key=rank) if rank(p) < len(TELLING)]
     paths = [
         p for p in said if found[p][index] not in (None, "random")
     ]  # "random" goes without saying beside its ratio

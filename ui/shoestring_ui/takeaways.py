@@ -36,7 +36,8 @@ def of_ranking(ranking: Ranking) -> str:
     if len(ranking.places) == 1:
         return f"{at}, {first.experiment} is alone with {ranking.metric} {value(first.value)}."
     if first.tied_with:
-        others = " and ".join(first.tied_with)
+        *most, last = first.tied_with
+        others = f"{', '.join(most)} and {last}" if most else last
         return f"{at}, {first.experiment} is ahead, but not beyond the noise: a tie with {others}."
     gap = abs(first.value - ranking.places[1].value) / abs(ranking.places[1].value or 1)
     return f"{at}, {first.experiment} is best, {100 * gap:.1f} % ahead of {ranking.places[1].experiment}."
@@ -81,9 +82,13 @@ def of_heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, st
     if not done:
         return f"No trial has a {name} yet."
     best = (min if way == "minimize" else max)(done, key=lambda t: t.values[index])
-    where = ", ".join(f"{short(p)} {shown(best.params.get(p))}" for p in (x, y))
+    where = ", ".join(f"{short(p)} {_level(best.params.get(p))}" for p in (x, y))
     mean = fmean(t.values[index] for t in done)
     return f"Best {name} {value(best.values[index])} at {where}; the mean of {len(done)} trials is {value(mean)}."
+
+
+def _level(found: object) -> str:
+    return f"{found:.3g}" if isinstance(found, float) else shown(found)
 
 
 def of_parallel(trials: Sequence[Trial], params: Sequence[str], objective: tuple[int, str, str]) -> str:

@@ -111,7 +111,7 @@ def bar(now: float, planned: float, cap: float | None) -> str:
     whole = max(cap or 0.0, planned, now)
     if whole <= 0:
         return ""
-    tick = f"<b style='left:{min(99.5, 100 * planned / whole):.1f}%'></b>" if planned < whole else ""
+    tick = f"<b style='left:{min(99.5, 100 * planned / whole):.1f}%'></b>" if 0 < planned < whole else ""
     return f"<div class='bar' role='presentation'><i style='width:{100 * now / whole:.1f}%'></i>{tick}</div>"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -39,11 +39,11 @@ def page() -> None:
         series = ask(queries.series, [r.id for r in shown], metric) if metric else []
         _chart(shown, series, metric, log)
         _ranking(shown, metric)
-        _all_runs(list(fresh.values()), {s.run_id: s for s in series}, metric)
+        _all_runs(list(fresh.values()), metric)
 
     moving = any(r.state in ACTIVE | WAITING for r in runs)
     with figures:
-        live(_figures, moving)
+        live(lambda: _figures({r.id: r.name for r in runs_shown}), moving)
     live(body, moving)
 
 
@@ -53,12 +53,12 @@ def quality_metrics(runs: Sequence[Run]) -> list[str]:
     return [k for k in DIRECTIONS if k in recorded and k not in NOT_QUALITY]
 
 
-def _figures() -> None:
+def _figures(names: Mapping[int, str]) -> None:
+    """The row of figures; the best quality is that of the runs in `names`, which can be compared."""
     runs, totals = ask(queries.runs), ask(queries.totals)
     ahead = sum(max(0.0, r.planned_usd - r.spent_usd) for r in runs if r.state in ACTIVE | WAITING)
-    series = [s for s in ask(queries.series, [r.id for r in runs], "val/loss") if s.value]
+    series = [s for s in ask(queries.series, list(names), "val/loss") if s.value]
     best = min(series, key=lambda s: s.value[-1], default=None)
-    names = {r.id: r.name for r in runs}
     items = [
         Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
         Figure(
@@ -150,8 +150,9 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
     st.html(words.table(columns, rows, f"What counts as noise: {NOISE_IN_WORDS[ranking.noise]}.", numeric=(2, 3, 4)))
 
 
-def _all_runs(runs: Sequence[Run], series: dict[int, Series], metric: str) -> None:
+def _all_runs(runs: Sequence[Run], metric: str) -> None:
     section("Runs")
+    last = ask(queries.last_values, [r.id for r in runs], [metric]) if metric else {}
     data = pd.DataFrame(
         [
             {
@@ -159,7 +160,7 @@ def _all_runs(runs: Sequence[Run], series: dict[int, Series], metric: str) -> No
                 "page": f"run?run={r.id}",
                 "run": r.name,
                 "state": state_words(r.state),
-                metric or "quality": series[r.id].value[-1] if r.id in series and series[r.id].value else None,
+                metric or "quality": last.get(r.id, {}).get(metric),
                 "spent": r.spent_usd,
                 "planned": r.planned_usd,
                 "steps": f"{r.step:,} / {r.n_steps:,}",

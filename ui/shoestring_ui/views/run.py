@@ -147,7 +147,7 @@ def _samples(run: Run) -> None:
         )
         rows.append(f"<tr><th scope='row'>{words.escape(prompt)}</th>{cells}</tr>")
     st.html(
-        f"<div class='scroll'><table class='matrix'><thead><tr><th scope='col'>Prompt</th>{heads}</tr></thead>"
+        f"<div class='scroll'><table class='matrix roomy'><thead><tr><th scope='col'>Prompt</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

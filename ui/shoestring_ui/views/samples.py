@@ -20,6 +20,7 @@ from shoestring_ui.widgets import head, pick_runs, submit_first
 BY = ("equal dollars", "step", "latest")
 STALE = 0.05  # a picture this share older than asked says so
 MAX_BYTES = 2_000_000  # of one picture
+ROOMY = 5  # so many columns or fewer have room for larger pictures
 BATCH = 16  # prompts shown at once
 
 
@@ -62,7 +63,7 @@ def _controls(every: Sequence[Sample]) -> tuple[str, float]:
         key = "step" if steps else "usd"
         if not 0 <= st.session_state.get(key, most) <= most:
             st.session_state[key] = most
-        label, shape = ("Step", "%.0f") if steps else ("Useful dollars", "$%.4f")
+        label, shape = ("Step", "%.0f") if steps else ("Useful dollars", "$%.4f" if most >= 0.05 else "$%.6f")
         begin: dict[str, Any] = {} if key in st.session_state else {"value": most}
         at = st.slider(
             label, 0.0, most, step=most / 200, key=key, bind="query-params", format=shape, width=320, **begin
@@ -122,8 +123,9 @@ def _matrix(
     for prompt in prompts:
         row = "".join(f"<td>{_cell(cells[run.id, prompt], run, by, at)}</td>" for run in runs)
         body.append(f"<tr><th scope='row'>{words.escape(prompt)}</th>{row}</tr>")
+    look = "matrix roomy" if len(runs) <= ROOMY else "matrix"
     return (
-        "<div class='scroll'><table class='matrix'><thead><tr><th scope='col'>Prompt</th>"
+        f"<div class='scroll'><table class='{look}'><thead><tr><th scope='col'>Prompt</th>"
         + "".join(heads) + "</tr></thead><tbody>" + "".join(body) + "</tbody></table></div>"
     )  # fmt: skip
 
