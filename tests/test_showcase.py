@@ -126,15 +126,15 @@ def test_a_winner_whose_last_checkpoint_is_gone_is_a_conflict(home):
     assert "--again" in raised.value.hint
 
 
-def test_among_tied_experiments_the_cheaper_one_is_continued_and_never_the_luckiest_seed(home):
+def test_among_tied_experiments_the_one_with_the_better_value_is_continued(home):
     db = Database(home.db_url)
     submit_all(home, db)
     finish_all(db, {"dense": 0.5, "masked": 0.5})
     found = queries.runs(db)
     dense, masked = (next(r for r in found if r.experiment == e) for e in ("dense", "masked"))
-    place = {"value": 0.5, "se": 0.1, "usd": 1.0, "seeds": 1}
+    place = {"place": 1, "se": 0.1, "usd": 1.0, "seeds": 1}
     tie = Ranking("val/loss", "minimize", 1.0, "scatter", (
-        Place(1, "masked", run_ids=(masked.id,), tied_with=("dense",), **place),
-        Place(1, "dense", run_ids=(dense.id,), tied_with=("masked",), **place),
+        Place(experiment="masked", value=0.49, run_ids=(masked.id,), tied_with=("dense",), **place),
+        Place(experiment="dense", value=0.5, run_ids=(dense.id,), tied_with=("masked",), **place),
     ), ())  # fmt: skip
-    assert showcase.choose_winner(tie, found).experiment == "dense", "equal dollars spent: by name"
+    assert showcase.choose_winner(tie, found) == masked

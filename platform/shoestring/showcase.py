@@ -36,19 +36,14 @@ def runs_of(db: Database, survey: Survey) -> list[Run]:
 
 
 def choose_winner(ranking: Ranking, runs: list[Run]) -> Run:
-    """The first place's run; among tied experiments the one that spent least, then by name; its lowest seed.
+    """The run of the experiment with the best value, ahead beyond the noise or not; its lowest seed.
 
     Not its best seed: the best of several seeds is partly luck. Raises NotFound when nothing is ranked.
     """
     if not ranking.places:
         raise NotFound("no finished experiment to continue", "shoestring work --until-empty, then showcase again")
     by_id = {run.id: run for run in runs}
-
-    def spent(ids: tuple[int, ...]) -> float:
-        return sum(by_id[i].spent_usd for i in ids) / len(ids)
-
-    first = [place for place in ranking.places if place.place == 1]
-    best = min(first, key=lambda place: (spent(place.run_ids), place.experiment))
+    best = ranking.places[0]
     return min((by_id[i] for i in best.run_ids), key=lambda run: (run.seed, run.id))
 
 

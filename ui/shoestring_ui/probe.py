@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from shoestring.home import Home
 
 def shown_text() -> str:
     """All text of the overview page. Raises RuntimeError when the page shows an exception."""
+    logging.getLogger("streamlit").setLevel(logging.ERROR)  # it misses a browser; that is the point
     from streamlit.testing.v1 import AppTest
 
     page = AppTest.from_file(str(Path(__file__).with_name("app.py")), default_timeout=60).run()

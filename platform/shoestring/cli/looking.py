@@ -148,10 +148,12 @@ def ui(
 ) -> None:
     """Serve the app on this machine only."""
     import os
+    import signal
     import subprocess
     import webbrowser
 
     home, _ = open_project()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends with this process
     argv = _ui_argv(address, port)
     url = f"http://{address}:{port}"
     env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
