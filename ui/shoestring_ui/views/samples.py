@@ -24,6 +24,15 @@ ROOMY = 5  # so many columns or fewer have room for larger pictures
 BATCH = 16  # prompts shown at once
 
 
+def _first(runs: list[Run]) -> list[int]:
+    """What is shown unasked: of the newest project its showcase and one seed of each experiment, at most six."""
+    project = max(runs, key=lambda r: r.id).project
+    ours = [r for r in runs if r.project == project]
+    shown = [r.id for r in ours if r.kind == "showcase"]
+    experiments = {r.experiment: r.id for r in sorted(ours, key=lambda r: -r.seed) if r.kind == "experiment"}
+    return (sorted(experiments.values()) + shown or [r.id for r in ours])[-6:]
+
+
 def page() -> None:
     """Draw the matrix; the address holds the runs, the rule and the place of the slider."""
     head("Samples", "The same prompts, the same seeds: what each run draws at the same dollars or step.")
@@ -37,8 +46,7 @@ def page() -> None:
         text = "Runs draw a seeded grid of prompts while they train, once `samples:` is in their spec."
         st.html(words.empty("No samples yet", text, "shoestring work --until-empty"))
         return
-    first = [r.id for r in with_some if r.kind in ("experiment", "showcase")] or [r.id for r in with_some]
-    chosen = pick_runs(with_some, first[:6], most=8)
+    chosen = pick_runs(with_some, _first(with_some), most=8)
     if not chosen:
         st.html(words.empty("No run is chosen", "Choose one or more runs above."))
         return
