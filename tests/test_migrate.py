@@ -15,6 +15,7 @@ from shoestring import migrate
 from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem
 from shoestring.tables import VERSION_TABLE, metadata
+from sqlalchemy import text
 
 
 def url(path: Path) -> str:
@@ -95,3 +96,16 @@ def test_an_upgrade_leaves_logging_as_it_was(tmp_path: Path):
     before = (root.level, list(root.handlers), logging.getLogger("sqlalchemy").level)
     migrate.upgrade(url(tmp_path / "shoestring.db"))
     assert (root.level, list(root.handlers), logging.getLogger("sqlalchemy").level) == before
+
+
+def test_a_check_takes_no_lock_away_from_this_process_own_connections(db: Database):
+    def count() -> int | None:
+        with db.read() as conn:
+            return conn.scalar(text(f"SELECT count(*) FROM {VERSION_TABLE}"))
+
+    assert count() == 1  # the pool keeps this connection, and with it the locks on the file
+    migrate.check(f"sqlite:///{db.path}")
+    other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('CREATE TABLE other (x)'); c.close()"
+    subprocess.run([sys.executable, "-c", other, str(db.path)], check=True)  # thinks it is last: removes the WAL
+    assert Path(f"{db.path}-wal").exists()
+    assert count() == 1

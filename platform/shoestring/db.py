@@ -141,8 +141,16 @@ class Database:
 
     def _problem(self, error: DatabaseError | InterfaceError) -> EnvironmentProblem:
         cause = str(error.orig).strip().splitlines()[0]
+        name = getattr(error.orig, "sqlite_errorname", "")  # finer than the message: SQLITE_IOERR_SHMOPEN
+        cause += f" ({name})" if name.startswith("SQLITE_IOERR") else ""
         if self.url.password:
             cause = cause.replace(str(self.url.password), "***")
+        if "file is not a database" in cause:
+            return EnvironmentProblem(
+                f"{self.path} is not an SQLite database",
+                "move it away, then run: shoestring db upgrade",
+                code="not_a_database",
+            )
         missing = "no such table" in cause or "does not exist" in cause or "unable to open" in cause
         hint = "shoestring db upgrade" if missing or "no such column" in cause else "shoestring doctor"
         return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="database")

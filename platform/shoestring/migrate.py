@@ -6,6 +6,7 @@ table of their own: MLflow and Optuna both keep theirs in `alembic_version`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -15,7 +16,6 @@ from shoestring.errors import EnvironmentProblem
 from shoestring.tables import VERSION_TABLE
 
 UPGRADE = "run: shoestring db upgrade"
-SQLITE_MAGIC = b"SQLite format 3\x00"
 
 
 def migrations_folder() -> Path:
@@ -110,16 +110,14 @@ def _revision(db: Database, conn: Connection) -> str:
 
 
 def _refuse_other_files(db: Database) -> None:
+    """Refuse what is no readable file.
+
+    What is no database, SQLite finds itself: opening the file here and closing it again would drop every lock that
+    this process's open connections hold on it (sqlite.org/howtocorrupt.html, 2.2).
+    """
     if db.path is None or not db.path.exists():
         return
     if not db.path.is_file():
         raise EnvironmentProblem(f"{db.path} is not a file", "point SHOESTRING_DB at a file", code="not_a_database")
-    try:
-        with open(db.path, "rb") as file:
-            start = file.read(len(SQLITE_MAGIC))
-    except OSError as error:
-        raise EnvironmentProblem(f"{db.path} cannot be read: {error.strerror}", "check its permissions") from error
-    if start and start != SQLITE_MAGIC:
-        raise EnvironmentProblem(
-            f"{db.path} is not an SQLite database", f"move it away, then {UPGRADE}", code="not_a_database"
-        )
+    if not os.access(db.path, os.R_OK):
+        raise EnvironmentProblem(f"{db.path} cannot be read", "check its permissions")
