@@ -65,11 +65,11 @@ def test_two_seeds_of_one_experiment_alone_prove_little():
 
 def test_with_one_seed_the_runs_own_scatter_is_the_noise():
     usd = [0.1, 0.2, 0.3, 0.4, 0.5]
-    shaky = [1.00, 0.80, 0.75, 0.55, 0.52]
+    shaky = [1.00, 0.70, 0.85, 0.55, 0.62]
     ranking = rank([curve("a", usd, shaky, run_id=1), curve("b", usd, [v + 0.02 for v in shaky], run_id=2)])
     assert ranking.noise == "scatter"
     assert [p.place for p in ranking.places] == [1, 1]
-    smooth = [1.0 - x for x in usd]
+    smooth = [0.5 + (1.0 - x) ** 2 for x in usd]  # bending is no noise
     ranking = rank([curve("a", usd, smooth, run_id=1), curve("b", usd, [v + 0.02 for v in smooth], run_id=2)])
     assert [p.place for p in ranking.places] == [1, 2]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, NoMask, TrainConfig
 from shoestring_trainer.flops import calibration_key, forward_flops, parameters, train_flops_per_image
 from shoestring_trainer.run_dir import write_atomic
@@ -156,24 +157,14 @@ def _least_squares(
         [_features(p.flops, p.parameters)[i] / s / p.s_per_step for i, s in zip(chosen, scale, strict=True)]
         for p in points
     ]
-    n = len(chosen)
-    normal = [[sum(r[i] * r[j] for r in rows) for j in range(n)] + [sum(r[i] for r in rows)] for i in range(n)]
-    for i in range(n):
-        pivot = max(range(i, n), key=lambda k: abs(normal[k][i]))
-        normal[i], normal[pivot] = normal[pivot], normal[i]
-        if abs(normal[i][i]) < 1e-9 * max(1.0, abs(normal[0][0])):
-            return None
-        for k in range(n):
-            if k != i:
-                factor = normal[k][i] / normal[i][i]
-                normal[k] = [a - factor * b for a, b in zip(normal[k], normal[i], strict=True)]
-    solved = [normal[i][n] / normal[i][i] for i in range(n)]
-    if min(solved) < 0:
+    matrix = np.array(rows)
+    solved, _, rank, _ = np.linalg.lstsq(matrix, np.ones(len(rows)), rcond=1e-9)
+    if rank < len(chosen) or solved.min() < 0:
         return None
-    error = sum((1 - sum(c * x for c, x in zip(solved, row, strict=True))) ** 2 for row in rows)
+    error = float(np.square(1 - matrix @ solved).sum())
     full = [0.0, 0.0, 0.0]
     for i, coefficient, s in zip(chosen, solved, scale, strict=True):
-        full[i] = coefficient / s
+        full[i] = float(coefficient) / s
     return error, (full[0], full[1], full[2])
 
 

@@ -70,7 +70,7 @@ def calibrate(survey: Survey, home: Home, seconds: float, tell: Callable[[str], 
     if not chosen:
         raise UsageError("every run asks for several processes, which calibrate does not time yet", "")
     n = len(distinct_works(config for _, config in chosen))
-    tell(f"measuring {n} shapes, about {round(n * (seconds + 2) + 10)} s")
+    tell(f"measuring {n} shapes, about {round(n * (seconds + 4) + 10)} s")
     answer = _run_measure([config for _, config in chosen], seconds, tell)
     new = from_measure(answer, chosen, machine(hardware()))
     stored = merged(read_calibration(home.calibrations, new.machine), new)

@@ -6,8 +6,8 @@ unless told otherwise, and experiments are compared by the mean over their seeds
 - `seeds`: some experiment has two or more seeds. Their standard deviations are pooled into one (each experiment alone
   has too few seeds to know its own), and a difference is real beyond Student's t at 95 % for the pooled degrees of
   freedom. Experiments with one seed borrow the pooled deviation.
-- `scatter`: one seed each. The residual of a run's last evaluations around a straight line, times two. Seeds differ
-  by more than that, so this is a lower bound: it can call a real tie a win, never the other way round.
+- `scatter`: one seed each. The residuals of every run's last evaluations around a parabola, pooled and tested the
+  same way. It knows nothing of what another seed would do, so it is a lower bound: it can call a real tie a win.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, Literal
+
+import numpy as np
 
 from shoestring.errors import UsageError
 from shoestring.records import Series
@@ -31,7 +33,7 @@ DIRECTIONS: dict[str, Direction] = {
     "cost/usd": "minimize",
 }
 REACH = 0.02  # a curve's end within 2 % of the dollars asked for counts as reaching them (steps are whole)
-SCATTER_POINTS = 5
+SCATTER_POINTS, PARABOLA = 5, 3  # last evaluations looked at; coefficients fitted to them
 # Student's t, two-sided 95 %, by degrees of freedom; from 10 on two is close enough.
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
@@ -97,16 +99,18 @@ def value_at(series: Series, usd: float) -> float | None:
     return None
 
 
-def scatter(series: Series) -> float:
-    """The residual standard deviation of the last evaluations around a straight line; 0.0 with fewer than three."""
-    xs, ys = series.usd[-SCATTER_POINTS:], series.value[-SCATTER_POINTS:]
-    if len(xs) < 3:
-        return 0.0
-    mean_x, mean_y = fmean(xs), fmean(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread if spread else 0.0
-    residuals = [y - mean_y - slope * (x - mean_x) for x, y in zip(xs, ys, strict=True)]
-    return math.sqrt(sum(r * r for r in residuals) / (len(xs) - 2))
+def scatter(series: Series) -> tuple[float, int]:
+    """Sum of squared residuals of the last evaluations around a parabola over dollars, and its degrees of freedom.
+
+    The untrained network's evaluation (no dollars) is left out: the fall from it is no noise. (0.0, 0) with too few.
+    """
+    points = [(x, y) for x, y in zip(series.usd, series.value, strict=True) if x > 0 and math.isfinite(y)]
+    xs, ys = zip(*points[-SCATTER_POINTS:], strict=True) if points else ((), ())
+    freedom = len(xs) - PARABOLA
+    if freedom < 1:
+        return 0.0, 0
+    parabola = np.polynomial.Polynomial.fit(xs, ys, PARABOLA - 1)
+    return float(np.square(parabola(np.array(xs)) - ys).sum()), freedom
 
 
 def rank(curves: Sequence[Curve], metric: str = "val/loss", at_usd: float | None = None) -> Ranking:
@@ -159,16 +163,20 @@ def _noise(
         for members in groups.values():
             mean = fmean(value for _, value in members)
             squares += sum((value - mean) ** 2 for _, value in members)
-        deviation = math.sqrt(squares / freedom)
-        errors = {name: deviation / math.sqrt(len(members)) for name, members in groups.items()}
-        return "seeds", errors, T_95.get(freedom, 2.0)
-    errors = {name: scatter(members[0][0].series) for name, members in groups.items()}
-    return ("scatter" if any(errors.values()) else "none"), errors, 2.0
+        kind: Literal["seeds", "scatter"] = "seeds"
+    else:
+        found = [scatter(members[0][0].series) for members in groups.values()]
+        squares, freedom, kind = sum(s for s, _ in found), sum(n for _, n in found), "scatter"
+        if not freedom:
+            return "none", dict.fromkeys(groups, 0.0), 0.0
+    deviation = math.sqrt(squares / freedom)
+    errors = {name: deviation / math.sqrt(len(members)) for name, members in groups.items()}
+    return kind, errors, T_95.get(freedom, 2.0)
 
 
 NOISE_IN_WORDS = {
     "seeds": "noise from the seeds (pooled standard deviation, Student's t at 95 %)",
-    "scatter": "one seed each: the noise is the scatter of a run's own last evaluations, a lower bound",
+    "scatter": "one seed each: the noise is the scatter of the runs' own last evaluations (pooled), a lower bound",
     "none": "no measure of noise: too few evaluations and one seed each, so only equal numbers tie",
 }
 

@@ -1,8 +1,8 @@
 """`python -m shoestring_trainer.measure CONFIGS.json --out FILE.json`: how long this machine takes for what runs do.
 
 CONFIGS is a list of TrainConfig. Each distinct (model, shape, batch, mask, compute) of their stages is timed with the
-code that trains (`step.Training.update`); each model also for evaluation, samples and checkpoints. Two rounds over
-all of them, so that a slow minute of the machine falls on everything alike.
+code that trains (`step.Training.update`); each model also for evaluation, samples and checkpoints. Several rounds
+over all of them, so that a slow minute of the machine falls on everything alike.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import Stage, TrainConfig
 from shoestring_trainer.failures import BadConfig, classify
 from shoestring_trainer.flops import calibration_key, train_flops_per_image
@@ -29,7 +30,7 @@ from shoestring_trainer.supervise import process_started_at
 if TYPE_CHECKING:  # torch waits until the configs are read
     from shoestring_trainer.step import Training
 
-ROUNDS, WARM_UP_STEPS, MIN_STEPS = 2, 2, 3
+ROUNDS, WARM_UP_STEPS, MIN_STEPS = 4, 2, 2
 
 
 @dataclass
@@ -69,8 +70,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m shoestring_trainer.measure", description=__doc__.splitlines()[0])
     parser.add_argument("configs", type=Path, metavar="CONFIGS.json")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.json")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of steps for each distinct shape (default 3)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of steps for each distinct shape (default 6)")
     args = parser.parse_args(argv)
+    keep_memory()
     try:
         configs = read_configs(args.configs)
         measured = measure(configs, args.seconds, args.out.resolve().parent, process_started_at())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import Samples, TrainConfig
 from shoestring_trainer.failures import BadConfig, classify
 
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sampler", choices=["heun", "dpmpp2m"])
     parser.add_argument("--untrained", action="store_true", help="with the weights that training started from")
     args = parser.parse_args(argv)
+    keep_memory()
     try:
         draw(args)
     except Exception as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.failures import BadConfig, classify, exit_code
 from shoestring_trainer.run_dir import Result, RunDir
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--supervised", action="store_true", help="stop when the parent on stdin falls silent")
     parser.add_argument("--lease-s", type=float, default=60.0, help="the longest silence, in seconds (default 60)")
     args = parser.parse_args(argv)
+    keep_memory()
     stop = Stop()
     stop.on_signals()
     if args.supervised:

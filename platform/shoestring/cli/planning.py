@@ -68,7 +68,7 @@ def diff(
 
 def calibrate(
     file: File = EXPERIMENTS,
-    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds of steps timed per shape.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds of steps timed per shape.")] = 6.0,
     again: Annotated[bool, typer.Option("--again", help="Measure even if every shape of the file is known.")] = False,
     json_: Json = False,
 ) -> None:
