@@ -63,3 +63,12 @@ def test_another_models_state_is_refused():
     wrong = {name: torch.zeros(9) for name in optimizer.state_dict()}
     with pytest.raises(RuntimeError, match="expected"):
         optimizer.load_state_dict(wrong)
+
+
+def test_decay_on_everything_reaches_norms_and_biases_too():
+    plain, decayed = net(), net()
+    for one, config in ((plain, CONFIG), (decayed, CONFIG.model_copy(update={"decay": "all"}))):
+        descend(one, AdamW(one.named_parameters(), config), range(1))
+    assert torch.equal(plain[0].weight, decayed[0].weight)
+    shrunk = (plain[1].weight - decayed[1].weight).detach()
+    assert torch.allclose(shrunk, torch.full_like(shrunk, 0.001), rtol=1e-3)  # lr · decay · 1: a norm starts at 1

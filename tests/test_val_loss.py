@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from shoestring_trainer.config import Evaluate
+from shoestring_trainer.config import Edm, Evaluate, Flow
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.diffusion import Denoiser
 from shoestring_trainer.failures import BadData
@@ -56,7 +56,9 @@ def test_the_free_value_at_step_0_is_what_a_fresh_network_scores(data):
     net = DiT(PRESETS["nano"], (3, 16, 16), data.data_config().caption_dim)
     net.init_weights(torch.Generator().manual_seed(0))
     val_loss = ValLoss(data, EVALUATE, CPU)
-    assert val_loss.untrained(0.9) == pytest.approx(val_loss(Denoiser(net.eval(), 0.9).denoise), rel=1e-6)
+    for objective in (Edm(kind="edm", sigma_data=0.9), Flow(kind="flow")):
+        scored = val_loss(Denoiser(net.eval(), objective).denoise)
+        assert val_loss.untrained(objective) == pytest.approx(scored, rel=1e-6)
 
 
 def test_a_set_without_a_val_split_is_refused(data, tmp_path):

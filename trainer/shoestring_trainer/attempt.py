@@ -53,7 +53,7 @@ class Attempt:
     def run(self) -> tuple[Outcome, str, str]:
         """Train to the last step. Return (outcome, failure class, detail)."""
         if self.step == 0 and self.is_main:
-            self._point(self._val_loss().untrained(self.config.objective.sigma_data))
+            self._point(self._val_loss().untrained(self.config.objective))
         while self.step < self.config.n_steps:
             if reason := self._reason_to_stop():
                 if self.step > self._saved_step:

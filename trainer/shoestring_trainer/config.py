@@ -121,6 +121,20 @@ class Edm(Frozen):
     sigma_data: float = Field(default=0.9, gt=0)
 
 
+class Flow(Frozen):
+    """Flow matching on straight paths (arXiv 2209.03003): x_t = (1 − t)·x0 + t·noise, the network predicts noise − x0.
+
+    t = σ/(1 + σ), so a stage's `noise` is the logit-normal t of arXiv 2403.03206: ln σ = logit t ~ N(p_mean, p_std²),
+    (0, 1) there. Its time shift by resolution s is p_mean + ln s, and at sampling σ·s.
+    """
+
+    kind: Literal["flow"]
+    shift: float = Field(default=1.0, gt=0, le=100, description="time shift: noise levels in training and sampling × s")
+
+
+Objective = Annotated[Edm | Flow, Field(discriminator="kind")]
+
+
 class LogNormal(Frozen):
     """ln σ ~ N(p_mean, p_std²): the noise levels trained on."""
 
@@ -135,6 +149,26 @@ class AdamW(Frozen):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
+    decay: Literal["matrices", "all"] = Field(
+        default="matrices", description="`all` is the paper's: norms and biases too"
+    )
+
+
+class Muon(Frozen):
+    """Momentum made orthogonal for the matrices of the blocks (kellerjordan.github.io/posts/muon), AdamW for the rest.
+
+    Updates are scaled to AdamW's size (arXiv 2502.16982, equation 4), so that one learning rate serves both.
+    """
+
+    kind: Literal["muon"]
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    newton_schulz_steps: int = Field(default=5, ge=1, le=20)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+
+
+Optimizer = Annotated[AdamW | Muon, Field(discriminator="kind")]
 
 
 class Stage(Frozen):
@@ -168,10 +202,22 @@ class Samples(Frozen):
 
     every_steps: int = Field(ge=1, le=MAX_STEPS)
     prompts: tuple[str, ...] = Field(min_length=1, max_length=64)
-    sampler: Literal["heun", "dpmpp2m"] = "dpmpp2m"
+    sampler: Literal["heun", "dpmpp2m", "euler"] = "dpmpp2m"
     n_steps: int = Field(default=10, ge=1, le=1000)
     guidance: float = Field(default=3.0, ge=0, le=100)
+    guidance_interval: tuple[float, float] | None = Field(
+        default=None, description="σ from low to high where guidance acts (arXiv 2404.07724); everywhere without it"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63)
+    seeds: tuple[int, ...] | None = Field(default=None, description="one for each prompt, instead of `seed`")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Samples:
+        if self.guidance_interval and not 0 <= self.guidance_interval[0] < self.guidance_interval[1]:
+            raise ValueError(f"guidance_interval {self.guidance_interval}: low must be below high, and not below 0")
+        if self.seeds is not None and len(self.seeds) != len(self.prompts):
+            raise ValueError(f"{len(self.seeds)} seeds for {len(self.prompts)} prompts: give one seed a prompt")
+        return self
 
 
 class Checkpoints(Frozen):
@@ -188,6 +234,8 @@ class Compute(Frozen):
     processes: int = Field(default=1, ge=1, le=1024)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    accumulate: int = Field(default=1, ge=1, le=4096, description="parts a process cuts its batch into, one at a time")
+    recompute: bool = Field(default=False, description="blocks compute their activations again instead of keeping them")
 
 
 class Price(Frozen):
@@ -216,8 +264,8 @@ class TrainConfig(Frozen):
     seed: int = Field(ge=0, lt=2**63)
     data: DataConfig
     model: ModelConfig
-    objective: Edm
-    optimizer: AdamW
+    objective: Objective
+    optimizer: Optimizer
     batch_size: int = Field(ge=1, le=1_000_000, description="global batch, all processes together")
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
@@ -263,9 +311,11 @@ class TrainConfig(Frozen):
         patch = self.model.patch
         if height % patch or width % patch:
             raise ValueError(f"model.patch {patch} does not divide the sample's {height}×{width}")
-        if self.batch_size % self.compute.processes:
+        parts = self.compute.processes * self.compute.accumulate
+        if self.batch_size % parts:
             raise ValueError(
-                f"batch_size {self.batch_size} is not divisible by compute.processes {self.compute.processes}"
+                f"batch_size {self.batch_size} is not divisible by {parts} "
+                f"(compute.processes {self.compute.processes} × compute.accumulate {self.compute.accumulate})"
             )
         for index, stage in enumerate(self.stages):
             if isinstance(stage.mask, RandomMask) and self.n_tokens * (1 - stage.mask.ratio) < 1 - 1e-9:

@@ -82,15 +82,22 @@ class DataSet:
 
     # ── training ────────────────────────────────────────────────────────────────────────────────
 
-    def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> tuple[torch.Tensor, Captions]:
-        """The images at `indices`, in that order, and their captions padded to the longest of them."""
+    @cached_property
+    def longest_caption(self) -> int:
+        """Tokens of the longest caption of the set."""
+        return int(np.diff(self._offsets).max())
+
+    def batch(
+        self, indices: Sequence[int] | np.ndarray | torch.Tensor, pad_to: int | None = None
+    ) -> tuple[torch.Tensor, Captions]:
+        """The images at `indices`, in that order, and their captions padded to the longest of them, or to `pad_to`."""
         rows = np.asarray(indices, dtype=np.int64)
         if self._latents is not None:
             x = torch.from_numpy(self._latents[rows].astype(np.float32))  # (B, C, H, W)
         else:
             pixels = self._images[rows].transpose(0, 3, 1, 2).astype(np.float32)
             x = torch.from_numpy(pixels / 127.5 - 1)  # (B, 3, S, S)
-        return x, pad_captions([self._states(i) for i in self._caption_of[rows]])
+        return x, pad_captions([self._states(i) for i in self._caption_of[rows]], pad_to)
 
     def prompt_states(self, prompts: Sequence[str]) -> Captions:
         """The caption states of `prompts`: looked up, or computed for sentences that are no caption of the set.
@@ -138,9 +145,9 @@ class DataSet:
         return np.array([i for i, item in enumerate(self.items) if item["split"] == name], dtype=np.int64)
 
 
-def pad_captions(states: Sequence[np.ndarray]) -> Captions:
+def pad_captions(states: Sequence[np.ndarray], pad_to: int | None = None) -> Captions:
     """Stack captions of different lengths, zeros behind the shorter ones: (B, L, Dc) float32 and (B, L) True = real."""
-    longest = max(len(one) for one in states)
+    longest = pad_to or max(len(one) for one in states)
     padded = torch.zeros(len(states), longest, states[0].shape[1])  # (B, L, Dc)
     mask = torch.zeros(len(states), longest, dtype=torch.bool)  # (B, L)
     for row, one in enumerate(states):

@@ -19,7 +19,7 @@ from shoestring_trainer.config import Samples
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.diffusion import Denoiser
 from shoestring_trainer.run_dir import write_atomic
-from shoestring_trainer.sampling import sample
+from shoestring_trainer.sampling import noise_levels, sample
 from shoestring_trainer.seeds import generator
 from shoestring_trainer.step import captions_to
 
@@ -30,14 +30,16 @@ GRID_SCALE, GAP_PX = 4, 4
 def draw(denoiser: Denoiser, data: DataSet, samples: Samples, device: torch.device, first: int = 0) -> np.ndarray:
     """Draw a picture for each prompt. (N, S, S, 3) uint8.
 
-    Picture i starts from noise number `first` + i of the seed, so it does not depend on the other prompts.
+    Picture i starts from noise number `first` + i of the seed, or number 0 of its own: never from other prompts.
     """
     captions = captions_to(data.prompt_states(samples.prompts), device)
     shape = tuple(data.manifest["shape"])
     numbers = range(first, first + len(samples.prompts))
-    start = torch.stack([torch.randn(shape, generator=generator(samples.seed, i, "start")) for i in numbers])
-    x = sample(denoiser, captions, start.to(device), samples.n_steps, samples.guidance, samples.sampler)
-    return data.decode(x)
+    named = [(seed, 0) for seed in samples.seeds] if samples.seeds else [(samples.seed, i) for i in numbers]
+    start = torch.stack([torch.randn(shape, generator=generator(seed, i, "start")) for seed, i in named])
+    sigmas = noise_levels(samples.n_steps, denoiser.objective)
+    how = (samples.guidance, samples.sampler, samples.guidance_interval)
+    return data.decode(sample(denoiser, captions, start.to(device), sigmas, *how))
 
 
 def grid(pictures: np.ndarray, columns: int | None = None) -> Image.Image:
@@ -72,7 +74,9 @@ def meta(step: int, usd: float, samples: Samples) -> dict[str, Any]:
         "usd": usd,
         "prompts": list(samples.prompts),
         "seed": samples.seed,
+        "seeds": samples.seeds,
         "sampler": samples.sampler,
         "n_steps": samples.n_steps,
         "guidance": samples.guidance,
+        "guidance_interval": samples.guidance_interval,
     }

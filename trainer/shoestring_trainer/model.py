@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from shoestring_trainer import initialise
 from shoestring_trainer.blocks import CaptionBlock, DiTBlock, Head, Mlp, norm
@@ -39,6 +40,7 @@ class DiT(nn.Module):
         assert height % model.patch == 0 and width % model.patch == 0, (shape, model.patch)
         dim, head_dim = model.dim, model.head_dim
         self.patch = model.patch
+        self.recompute = False  # blocks run again in the backward pass instead of keeping what they computed
         values = model.patch**2 * channels
         self.patch_embed = nn.Linear(values, dim)
         positions = sin_cos_positions(dim, height // model.patch, width // model.patch, model.pos_scale)
@@ -69,13 +71,18 @@ class DiT(nn.Module):
         if len(self.mixer):
             x, mixer_y = self.into_mixer(x), self.captions_into_mixer(y)
             for block in self.mixer:
-                x = block(x, condition, mixer_y, real)
+                x = self._run(block, x, condition, mixer_y, real)
         if keep is not None and keep.place == "deferred":
             x = gather(x, keep.ids)  # (B, K, D_mixer)
         x = self.out_of_mixer(x)
         for block in self.blocks:
-            x = block(x, condition, y, real)
+            x = self._run(block, x, condition, y, real)
         return self.head(x, condition)  # (B, K, P)
+
+    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # nothing draws in a block
+        return block(*inputs)
 
     def _conditions(self, c_noise: Tensor, captions: Captions) -> tuple[Tensor, Tensor, Tensor | None]:
         """(caption tokens (B, L, D), adaLN input (B, 1, D) after the GELU all blocks share, real (B, 1, 1, L))."""

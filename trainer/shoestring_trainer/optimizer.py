@@ -18,7 +18,7 @@ from shoestring_trainer.config import AdamW as AdamWConfig
 class AdamW:
     """Decoupled weight decay Adam (arXiv 1711.05101).
 
-    Weight decay falls on matrices only; norms and biases are left alone (the published run decays everything).
+    Weight decay falls on matrices only, norms and biases are left alone; or on everything, as in the published run.
     """
 
     def __init__(self, named: Iterable[tuple[str, nn.Parameter]], config: AdamWConfig) -> None:
@@ -32,10 +32,9 @@ class AdamW:
     def step(self, lr: float) -> None:
         """Update every parameter that has a gradient."""
         with_grad = [(name, p) for name, p in self.named if p.grad is not None]
-        for decay, group in (
-            (self.config.weight_decay, [pair for pair in with_grad if pair[1].ndim >= 2]),
-            (0.0, [pair for pair in with_grad if pair[1].ndim < 2]),
-        ):
+        decayed = [pair for pair in with_grad if pair[1].ndim >= 2 or self.config.decay == "all"]
+        spared = [pair for pair in with_grad if pair[1].ndim < 2 and self.config.decay == "matrices"]
+        for decay, group in ((self.config.weight_decay, decayed), (0.0, spared)):
             if group:
                 self._update(group, lr, decay)
 
@@ -72,10 +71,14 @@ class AdamW:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Copy a state in. Raises KeyError, RuntimeError when names or shapes differ."""
-        own = self.state_dict()
-        if own.keys() != state.keys():
-            raise KeyError(f"optimiser state differs in {sorted(own.keys() ^ state.keys())[:3]}")
-        for name, value in own.items():
-            if value.shape != state[name].shape:
-                raise RuntimeError(f"optimiser state {name}: {tuple(state[name].shape)}, expected {tuple(value.shape)}")
-            value.copy_(state[name])
+        copy_state(self.state_dict(), state)
+
+
+def copy_state(own: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Copy `state` into the tensors of `own`. Raises KeyError, RuntimeError when names or shapes differ."""
+    if own.keys() != state.keys():
+        raise KeyError(f"optimiser state differs in {sorted(own.keys() ^ state.keys())[:3]}")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            raise RuntimeError(f"optimiser state {name}: {tuple(state[name].shape)}, expected {tuple(value.shape)}")
+        value.copy_(state[name])

@@ -32,7 +32,7 @@ def time_overheads(training: Training, scratch: Path) -> tuple[float, dict[str, 
     first_picture = torch.zeros(1, *config.data.shape)
 
     def once() -> None:
-        ValLoss(data, config.evaluate, device).untrained(config.objective.sigma_data)
+        ValLoss(data, config.evaluate, device).untrained(config.objective)
         if config.samples:
             data.prompt_states(samples.prompts)
             data.decode(first_picture)  # loads the autoencoder

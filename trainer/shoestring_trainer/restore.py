@@ -46,7 +46,7 @@ def restore(root: Path, untrained: bool = False) -> Restored:
         step = loaded.step
     device = torch.device("cuda" if config.compute.device == "cuda" and torch.cuda.is_available() else "cpu")
     net = net.to(device).eval().requires_grad_(False)
-    return Restored(config, data, Denoiser(net, config.objective.sigma_data), step, device)
+    return Restored(config, data, Denoiser(net, config.objective), step, device)
 
 
 def _newest_good(run_dir: RunDir) -> checkpoint.Loaded:

@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from shoestring_trainer.config import Edm, Flow, Objective
 from shoestring_trainer.diffusion import null_captions
 from shoestring_trainer.model import Captions
 
@@ -21,22 +22,41 @@ Estimate = Callable[[Tensor, Tensor], Tensor]  # x float64 (B, C, H, W), sigma (
 
 
 @torch.no_grad()
-def sample(denoiser: Denoise, captions: Captions, start: Tensor, n_steps: int, guidance: float, sampler: str) -> Tensor:
-    """Turn `start` (B, C, H, W), noise of unit variance, into samples (B, C, H, W) float32.
+def sample(
+    denoiser: Denoise,
+    captions: Captions,
+    start: Tensor,
+    sigmas: Tensor,
+    guidance: float,
+    sampler: str,
+    interval: tuple[float, float] | None = None,
+) -> Tensor:
+    """Turn `start` (B, C, H, W), noise of unit variance, into samples (B, C, H, W) float32 along `sigmas` (n + 1,).
 
     Guidance g estimates D_null + g·(D_caption − D_null) (arXiv 2207.12598): 0 ignores the caption, 1 follows the
-    model (both one forward pass), more exaggerates (two halves of one batch). Raises KeyError for an unknown sampler.
+    model (both one forward pass), more exaggerates (two halves of one batch). With `interval` it acts where σ is from
+    low to high (arXiv 2404.07724), and the model alone elsewhere. Raises KeyError for an unknown sampler.
     """
     estimate = guided(denoiser, captions, guidance)
-    sigmas = noise_levels(n_steps).to(start.device)
+    if interval is not None:
+        estimate = _only_within(interval, estimate, guided(denoiser, captions, 1.0))
+    sigmas = sigmas.to(start.device)
     return SAMPLERS[sampler](estimate, start.double() * sigmas[0], sigmas).float()
 
 
-def noise_levels(n_steps: int) -> Tensor:
-    """List σ from 80 down to 0.002, then 0: (n_steps + 1,) float64 (EDM equation 5)."""
-    ramp = torch.linspace(0, 1, n_steps, dtype=torch.float64)
-    first, last = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
-    return torch.cat([(first + ramp * (last - first)) ** RHO, ramp.new_zeros(1)])
+def noise_levels(n_steps: int, objective: Objective) -> Tensor:
+    """List the σ of a trajectory from 80 down to 0: (n_steps + 1,) float64.
+
+    EDM: equation 5, the last level before 0 is 0.002. Flow: equal steps in t, shifted (arXiv 2403.03206, eq. 23).
+    """
+    match objective:
+        case Edm():
+            ramp = torch.linspace(0, 1, n_steps, dtype=torch.float64)
+            first, last = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
+            return torch.cat([(first + ramp * (last - first)) ** RHO, ramp.new_zeros(1)])
+        case Flow(shift=shift):
+            t = torch.linspace(SIGMA_MAX / (SIGMA_MAX + shift), 0, n_steps + 1, dtype=torch.float64)
+            return shift * t / (1 - t)
 
 
 def guided(denoiser: Denoise, captions: Captions, guidance: float) -> Estimate:
@@ -54,6 +74,18 @@ def guided(denoiser: Denoise, captions: Captions, guidance: float) -> Estimate:
         return without + guidance * (with_caption - without)
 
     return estimate
+
+
+def _only_within(interval: tuple[float, float], guidance: Estimate, plain: Estimate) -> Estimate:
+    low, high = interval
+    return lambda x, sigma: (guidance if low <= float(sigma) <= high else plain)(x, sigma)
+
+
+def euler(estimate: Estimate, x: Tensor, sigmas: Tensor) -> Tensor:
+    """First order: n estimates for n steps. On flow's levels this is Euler in t, as both paths are straight."""
+    for sigma, following in pairwise(sigmas):
+        x = x + (following - sigma) * (x - estimate(x, sigma)) / sigma
+    return x
 
 
 def heun(estimate: Estimate, x: Tensor, sigmas: Tensor) -> Tensor:
@@ -85,4 +117,8 @@ def dpmpp2m(estimate: Estimate, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
-SAMPLERS: dict[str, Callable[[Estimate, Tensor, Tensor], Tensor]] = {"heun": heun, "dpmpp2m": dpmpp2m}
+SAMPLERS: dict[str, Callable[[Estimate, Tensor, Tensor], Tensor]] = {
+    "heun": heun,
+    "dpmpp2m": dpmpp2m,
+    "euler": euler,
+}

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, step, purpose, rank), so that a resumed run draws what it would have drawn.
+"""Randomness as a function of (seed, step, purpose), so that a resumed run draws what it would have drawn.
 
 Nothing in training reads a global generator: there is no state to save, and none to lose.
 """
@@ -11,12 +11,12 @@ import hashlib
 import torch
 
 
-def generator(seed: int, step: int, purpose: str, rank: int = 0) -> torch.Generator:
+def generator(seed: int, step: int, purpose: str) -> torch.Generator:
     """Make the CPU generator of one purpose at one step; the same arguments always give the same stream.
 
     It lives on the CPU on every device, so that the draws do not depend on the hardware.
     """
-    digest = hashlib.sha256(f"{seed}/{step}/{purpose}/{rank}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 

@@ -6,7 +6,7 @@ B images of this process, T tokens, x (B, C, H, W)
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.config import AdamW as AdamWConfig
+from shoestring_trainer.config import Muon as MuonConfig
+from shoestring_trainer.config import Optimizer, TrainConfig
 from shoestring_trainer.data import DataSet
-from shoestring_trainer.diffusion import Denoiser, drop_captions, sample_sigma
+from shoestring_trainer.diffusion import Denoiser, drop_captions
 from shoestring_trainer.ema import Ema
 from shoestring_trainer.failures import BadConfig, BadData, NotFinite
 from shoestring_trainer.masking import Keep, sample_keep
 from shoestring_trainer.model import Captions, DiT
+from shoestring_trainer.muon import Muon
+from shoestring_trainer.objectives import sample_sigma
 from shoestring_trainer.optimizer import AdamW
 from shoestring_trainer.schedule import lr_at
 from shoestring_trainer.seeds import batch_positions, generator
@@ -46,6 +50,17 @@ class Drawn:
     noise: Tensor  # (B, C, H, W)
     keep: Keep | None
 
+    def parts(self, n: int) -> list[Drawn]:
+        """Cut it into `n` equal parts, in order."""
+        size = len(self.x) // n
+        return [self[first : first + size] for first in range(0, len(self.x), size)]
+
+    def __getitem__(self, rows: slice) -> Drawn:
+        states, mask = self.captions
+        captions = Captions(states[rows], None if mask is None else mask[rows])
+        keep = self.keep._replace(ids=self.keep.ids[rows]) if self.keep else None
+        return Drawn(self.x[rows], captions, self.sigma[rows], self.noise[rows], keep)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -57,18 +72,15 @@ class Training:
     net: DiT  # bare; `denoiser` holds it wrapped for autocast, ranks and compilation
     denoiser: Denoiser
     ema: Ema
-    optimizer: AdamW
+    optimizer: AdamW | Muon
 
     def update(self, step: int) -> Update:
         """Do the update `step` → `step` + 1. Raises NotFinite before a bad gradient touches a weight."""
         _, stage, _ = self.config.stage_at(step)
-        drawn = self.draw(step)
-        with self.autocast():
-            loss = self.denoiser.loss(drawn.x, drawn.sigma, drawn.noise, drawn.captions, drawn.keep)
-        self.accelerator.backward(loss)
+        loss = self._backward(self.draw(step))
         norm = self.accelerator.clip_grad_norm_(self.net.parameters(), stage.grad_clip)
         lr = lr_at(self.config, step)
-        loss_all = self.accelerator.reduce(loss.detach(), reduction="mean")
+        loss_all = self.accelerator.reduce(loss, reduction="mean")
         report = Update(float(loss_all), float(norm), lr)
         self._check(report, step)
         self.optimizer.step(lr)
@@ -76,24 +88,48 @@ class Training:
         self.ema.update(self.net, step)
         return report
 
+    def _backward(self, drawn: Drawn) -> Tensor:
+        """Add up the gradients of the parts of this process's batch; return their mean loss, detached."""
+        parts = drawn.parts(self.config.compute.accumulate)
+        total = torch.zeros((), device=drawn.x.device)
+        for part in parts:
+            # only the last part's gradients, which hold all, travel between processes
+            apart = nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.denoiser.net)
+            with apart:
+                with self.autocast():
+                    loss = self.denoiser.loss(part.x, part.sigma, part.noise, part.captions, part.keep) / len(parts)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
     def draw(self, step: int) -> Drawn:
-        """Draw images, noise and mask of one update: functions of (seed, step, rank) and nothing else."""
-        config, rank = self.config, self.accelerator.process_index
+        """Draw images, noise and mask of one update: functions of (seed, step) and nothing else.
+
+        Each process draws for the whole batch and keeps its share, so that how many there are changes no number.
+        """
+        config, rank, n = self.config, self.accelerator.process_index, self.config.batch_size
         _, stage, _ = config.stage_at(step)
-        positions = batch_positions(config.seed, step, config.batch_size, len(self.data.train))
-        n = config.batch_size // config.compute.processes
-        x, captions = self.data.batch(self.data.train[positions[rank * n : (rank + 1) * n].numpy()])
+        share = n // config.compute.processes
+        mine = slice(rank * share, (rank + 1) * share)
+        positions = batch_positions(config.seed, step, n, len(self.data.train))
+        x, captions = self.data.batch(self.data.train[positions[mine].numpy()], pad_to=self._caption_tokens)
 
         def gen(purpose: str) -> torch.Generator:
-            return generator(config.seed, step, purpose, rank)
+            return generator(config.seed, step, purpose)
 
-        captions = drop_captions(captions, config.caption_dropout, gen("captions"))
-        sigma = sample_sigma(stage.noise, n, gen("sigma"))
-        noise = torch.randn(x.shape, generator=gen("noise"))
+        dropped = torch.rand(n, generator=gen("captions"))[mine] < config.caption_dropout
+        captions = drop_captions(captions, dropped)
+        sigma = sample_sigma(config.objective, stage.noise, n, gen("sigma"))[mine]
+        noise = torch.randn((n, *x.shape[1:]), generator=gen("noise"))[mine]
         keep = sample_keep(stage.mask, n, config.n_tokens, gen("mask"))
         to = self.accelerator.device
-        keep = keep._replace(ids=keep.ids.to(to)) if keep else None
+        keep = keep._replace(ids=keep.ids[mine].to(to)) if keep else None
         return Drawn(x.to(to), captions_to(captions, to), sigma.to(to), noise.to(to), keep)
+
+    @property
+    def _caption_tokens(self) -> int | None:
+        """Captions of one length for all batches where the network is compiled for it, else as short as can be."""
+        return self.data.longest_caption if self.config.compute.compile else None
 
     def autocast(self) -> AbstractContextManager:
         """Compute in `compute.precision`; weights stay fp32."""
@@ -101,7 +137,7 @@ class Training:
 
     def evaluator(self) -> Denoiser:
         """Give the denoiser with the averaged weights, for evaluation and samples."""
-        return Denoiser(self.ema.net, self.config.objective.sigma_data)
+        return Denoiser(self.ema.net, self.config.objective)
 
     def _check(self, report: Update, step: int) -> None:
         for what, value in (("loss", report.loss), ("gradient norm", report.grad_norm)):
@@ -145,13 +181,23 @@ def build(config: TrainConfig) -> Training:
     accelerator = open_accelerator(config)
     data = open_data(config)
     net = fresh_net(config).to(accelerator.device)
+    net.recompute = config.compute.recompute
     ema = Ema(net, config.ema_decay)  # copied before the wrappers
-    optimizer = AdamW(net.named_parameters(), config.optimizer)
+    optimizer = build_optimizer(net, config.optimizer)
     wrapped: Any = accelerator.prepare_model(net)
     if config.compute.compile:
-        wrapped = torch.compile(wrapped)
-    denoiser = Denoiser(wrapped, config.objective.sigma_data)
+        wrapped = torch.compile(wrapped, dynamic=False)  # shapes change with the stage only: one graph a stage
+    denoiser = Denoiser(wrapped, config.objective)
     return Training(config, data, accelerator, net, denoiser, ema, optimizer)
+
+
+def build_optimizer(net: DiT, config: Optimizer) -> AdamW | Muon:
+    """Make the optimiser that the config names."""
+    match config:
+        case AdamWConfig():
+            return AdamW(net.named_parameters(), config)
+        case MuonConfig():
+            return Muon(net.named_parameters(), config)
 
 
 def open_accelerator(config: TrainConfig) -> Accelerator:

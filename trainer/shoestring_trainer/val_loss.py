@@ -12,10 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from shoestring_trainer.config import Evaluate
+from shoestring_trainer.config import Evaluate, Objective
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.failures import BadData
 from shoestring_trainer.model import Captions
+from shoestring_trainer.objectives import coefficients
 from shoestring_trainer.seeds import generator
 from shoestring_trainer.step import captions_to
 
@@ -50,12 +51,9 @@ class ValLoss:
             values[f"val/loss_at_{sigma:g}"] = error / self.x.numel()
         return {"val/loss": sum(values.values()) / len(values), **values}
 
-    def untrained(self, sigma_data: float) -> dict[str, float]:
-        """Give what a network that outputs zero scores, as a fresh one does (its head starts at zero): free.
-
-        Then D(x) = c_skip·x with c_skip = σd²/(σ²+σd²) (arXiv 2206.00364, table 1).
-        """
-        return self(lambda x, sigma, _: x * (sigma_data**2 / (sigma**2 + sigma_data**2))[:, None, None, None])
+    def untrained(self, objective: Objective) -> dict[str, float]:
+        """Give what a network that outputs zero scores, as a fresh one does (its head starts at zero): free."""
+        return self(lambda x, sigma, _: x * coefficients(objective, sigma[:, None, None, None]).skip)
 
     def _squared_error(self, denoise: Denoise, level: int, sigma: float, first: int) -> float:
         rows = slice(first, first + ROWS_AT_ONCE)
