@@ -90,7 +90,7 @@ def from_measure(
         for work in works(config):
             one = by_key[work.key]
             spread = one["s_per_step_spread"] / one["s_per_step"] / max(1.0, one["n_steps"]) ** 0.5
-            shapes[work.key] = Measured(one["s_per_step_mean"], spread, work.flops, work.parameters, work.kind)
+            shapes[work.key] = Measured(one["s_per_step"], spread, work.flops, work.parameters, work.kind)
             overheads.setdefault(work.model_key, _overheads(one, request, startup_s))
     return Calibration(machine_name, shapes, overheads)
 
