@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, NoMask, TrainConfig
+from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, NoMask, Optimizer, TrainConfig
 from shoestring_trainer.flops import calibration_key, forward_flops, parameters, train_flops_per_image
 from shoestring_trainer.run_dir import write_atomic
 
@@ -35,15 +35,18 @@ class Work:
     batch_size: int
     mask: Mask
     compute: Compute
+    optimizer: Optimizer
 
     @property
     def key(self) -> str:
-        return calibration_key(self.model, self.data.shape, self.batch_size, self.mask, self.compute)
+        return calibration_key(
+            self.model, self.data.shape, self.batch_size, self.mask, self.compute, self.optimizer.kind
+        )
 
     @property
     def model_key(self) -> str:
         """Names what evaluating, sampling and saving cost: the model on this data and device, whatever the mask."""
-        return calibration_key(self.model, self.data.shape, 1, NoMask(kind="none"), self.compute)
+        return calibration_key(self.model, self.data.shape, 1, NoMask(kind="none"), self.compute, self.optimizer.kind)
 
     @property
     def flops(self) -> float:
@@ -64,13 +67,17 @@ class Work:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Works of one kind may be compared by FLOPs: same device, processes and precision."""
-        return (self.compute.device, self.compute.processes, self.compute.precision, self.compute.compile)
+        """Works of one kind may be compared by FLOPs: same device, processes, precision, optimiser and so on."""
+        c = self.compute
+        return (c.device, c.processes, c.precision, c.compile, c.recompute, self.optimizer.kind)
 
 
 def works(config: TrainConfig) -> list[Work]:
     """The work of each stage of a job."""
-    return [Work(config.model, config.data, config.batch_size, s.mask, config.compute) for s in config.stages]
+    return [
+        Work(config.model, config.data, config.batch_size, s.mask, config.compute, config.optimizer)
+        for s in config.stages
+    ]
 
 
 @dataclass(frozen=True)

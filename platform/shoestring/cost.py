@@ -14,7 +14,7 @@ from shoestring.request import Request
 
 ASSUMED_CORE_FLOPS_PER_S = 20e9  # small fp32 models, one CPU core (recipe §4 saw 45e9 on larger ones)
 ASSUMED_LOW, ASSUMED_HIGH = 0.5, 2.0  # p10 and p90 of a forecast that nothing was measured for
-FORWARDS_PER_STEP = {"heun": 2, "dpmpp2m": 1}
+FORWARDS_PER_STEP = {"heun": 2, "dpmpp2m": 1, "euler": 1}
 # Seconds beside the steps, as long as nothing is measured.
 ASSUMED_STARTUP_S, ASSUMED_CHECKPOINT_S, ASSUMED_PICTURE_S = 6.0, 0.3, 0.02
 Z_90 = 1.28  # the 10th and 90th percentile of a normal distribution, in standard deviations
@@ -120,13 +120,15 @@ def assumed_flops_per_s(row: PriceRow, cores: int) -> float:
 def stage_works(request: Request) -> list[Work]:
     """The kind of step of each stage."""
     return [
-        Work(request.model, request.data, request.batch_size, stage.mask, request.compute) for stage in request.stages
+        Work(request.model, request.data, request.batch_size, stage.mask, request.compute, request.optimizer)
+        for stage in request.stages
     ]
 
 
 def full_work(request: Request) -> Work:
     """The work with every token, as evaluation and sampling do it."""
-    return Work(request.model, request.data, request.batch_size, NoMask(kind="none"), request.compute)
+    every_token = NoMask(kind="none")
+    return Work(request.model, request.data, request.batch_size, every_token, request.compute, request.optimizer)
 
 
 def worst(estimates: Sequence[Estimate]) -> How:

@@ -20,6 +20,8 @@ from shoestring_trainer.config import (
     LogNormal,
     Mask,
     ModelConfig,
+    Objective,
+    Optimizer,
     Price,
     Samples,
     Stage,
@@ -89,10 +91,14 @@ class SamplesRequest(Cadence):
     prompts: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
         min_length=1, max_length=64, description="a list, or a text file under the project with one prompt a line"
     )
-    sampler: Literal["heun", "dpmpp2m"] = "dpmpp2m"
+    sampler: Literal["heun", "dpmpp2m", "euler"] = "dpmpp2m"
     n_steps: int = Field(default=10, ge=1, le=1000)
     guidance: float = Field(default=3.0, ge=0, le=100)
+    guidance_interval: tuple[float, float] | None = Field(
+        default=None, description="noise levels σ, low and high, between which guidance acts; everywhere without it"
+    )
     seed: Seed = 0
+    seeds: tuple[Seed, ...] | None = Field(default=None, description="one for each prompt, instead of `seed`")
 
 
 class CheckpointsRequest(Cadence):
@@ -110,7 +116,12 @@ class StageRequest(Frozen):
     warmup_steps: int = Field(default=0, ge=0, le=MAX_STEPS)
     cosine_to: float = Field(default=1.0, gt=0, le=1)
     grad_clip: float = Field(default=0.25, gt=0, le=1e9)
-    noise: LogNormal = LogNormal()
+    noise: LogNormal | None = Field(
+        default=None, description="ln σ ~ N(p_mean, p_std²); default −0.6, 1.2 for edm and 0, 1 for flow"
+    )
+
+
+USUAL_NOISE = {"edm": LogNormal(), "flow": LogNormal(p_mean=0.0, p_std=1.0)}  # the papers' own
 
 
 class Recipe(Frozen):
@@ -120,8 +131,8 @@ class Recipe(Frozen):
     until: Until
     stages: tuple[StageRequest, ...] = Field(min_length=1, max_length=64)
     batch_size: int = Field(default=16, ge=1, le=1_000_000)
-    objective: Edm = Edm(kind="edm")
-    optimizer: AdamW = AdamW(kind="adamw")
+    objective: Objective = Edm(kind="edm")
+    optimizer: Optimizer = AdamW(kind="adamw")
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     evaluate: EvaluateRequest = EvaluateRequest(every_share=0.1)
@@ -195,7 +206,12 @@ class Request(Recipe):
     def to_config(self, steps: list[int], usd_per_step: list[float], every: Every, price: Price) -> TrainConfig:
         """The training job with these steps, planned dollars and cadences frozen in."""
         stages = [
-            Stage(steps=n, planned_usd_per_step=usd, **stage.model_dump(exclude={"share"}))
+            Stage(
+                steps=n,
+                planned_usd_per_step=usd,
+                noise=stage.noise or USUAL_NOISE[self.objective.kind],
+                **stage.model_dump(exclude={"share", "noise"}),
+            )
             for stage, n, usd in zip(self.stages, steps, usd_per_step, strict=True)
         ]
         samples = None

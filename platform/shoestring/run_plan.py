@@ -248,8 +248,12 @@ def _run_plan(
     request: Request, config: TrainConfig, costs: Costs, estimates: list[Estimate], schedule: Schedule, spec_hash: str
 ) -> RunPlan:
     works, data = stage_works(request), request.data
+    compute = request.compute
+    at_once = request.batch_size // (compute.processes * compute.accumulate)
     memory = [
-        memory_bytes(w.model, data.shape, data.caption_tokens, w.mask, request.batch_size, data.caption_dim)
+        memory_bytes(
+            w.model, data.shape, data.caption_tokens, w.mask, at_once, data.caption_dim, recompute=compute.recompute
+        )
         for w in works
     ]
     training = sum(n * e.value for n, e in zip(schedule.steps, estimates, strict=True))

@@ -80,28 +80,38 @@ def parameters(model: ModelConfig, channels: int, caption_dim: int) -> int:
 
 
 def memory_bytes(
-    model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, batch: int, caption_dim: int
+    model: ModelConfig,
+    shape: Shape,
+    caption_tokens: float,
+    mask: Mask,
+    batch: int,
+    caption_dim: int,
+    recompute: bool = False,
 ) -> dict[str, int]:
     """Estimate the memory of training in fp32 on one process, by part; activations are an estimate (±10 %).
 
-    Activations count each tensor that the backward pass needs, for fused attention (no T² matrix is stored).
+    `batch` images go through at once. Activations count each tensor that the backward pass needs, for fused attention
+    (no T² matrix is stored); with `recompute` a block's input, and one whole block at a time.
     """
     weights = BYTES_FP32 * parameters(model, shape[0], caption_dim)
     n_tokens, n_kept, n_mixed = _token_counts(model, shape, mask)
-    floats = sum(_block_activations(w, n_mixed, caption_tokens) for w in mixer_widths(model))
-    floats += sum(_block_activations(w, n_kept, caption_tokens) for w in backbone_widths(model))
+    blocks = [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_kept) for w in backbone_widths(model)]
+    each = [_block_activations(w, n, caption_tokens) for w, n in blocks]
+    floats = max(each) + sum(w.dim * n for w, n in blocks) if recompute else sum(each)
     floats += caption_tokens * (caption_dim + 14 * model.dim + 4 * caption_ffn(model))
     floats += 2 * model.dim * (n_tokens + 2 * n_kept)  # embedding, the mixer's way out, head
     return {
         "weights": weights,
         "gradients": weights,
-        "optimizer": 2 * weights,  # AdamW: two moments
+        "optimizer": 2 * weights,  # AdamW: two moments (Muon has one for most)
         "ema": weights,
         "activations": int(BYTES_FP32 * batch * floats),
     }
 
 
-def calibration_key(model: ModelConfig, shape: Shape, batch: int, mask: Mask, compute: Compute) -> str:
+def calibration_key(
+    model: ModelConfig, shape: Shape, batch: int, mask: Mask, compute: Compute, optimizer: str = "adamw"
+) -> str:
     """Name what decides the seconds of a step: 16 hex digits, equal for equal work."""
     facts = {
         "model": model.model_dump(mode="json"),
@@ -109,6 +119,7 @@ def calibration_key(model: ModelConfig, shape: Shape, batch: int, mask: Mask, co
         "batch": batch,
         "mask": mask.model_dump(mode="json"),
         "compute": compute.model_dump(mode="json"),
+        "optimizer": optimizer,
     }
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -142,7 +142,8 @@ def distinct_jobs(configs: list[TrainConfig]) -> list[Job]:
     jobs: dict[str, Job] = {}
     for config in configs:
         for stage in config.stages:
-            key = calibration_key(config.model, config.data.shape, config.batch_size, stage.mask, config.compute)
+            shape = (config.model, config.data.shape, config.batch_size, stage.mask, config.compute)
+            key = calibration_key(*shape, config.optimizer.kind)
             alone: Stage = stage.model_copy(update={"steps": 10**6, "warmup_steps": 0})
             jobs.setdefault(key, Job(key, config.model_copy(update={"stages": (alone,), "start": None})))
     return list(jobs.values())

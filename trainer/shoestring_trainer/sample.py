@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="noise (default: the run's own, as are the next three)")
     parser.add_argument("--steps", type=int, help="solver steps")
     parser.add_argument("--guidance", type=float, help="how much the caption is exaggerated; 1 not at all")
-    parser.add_argument("--sampler", choices=["heun", "dpmpp2m"])
+    parser.add_argument("--sampler", choices=["heun", "dpmpp2m", "euler"])
     parser.add_argument("--untrained", action="store_true", help="with the weights that training started from")
     args = parser.parse_args(argv)
     keep_memory()
