@@ -123,7 +123,7 @@ def test_an_evaluation_that_was_made_is_reused_and_stored_under_the_runs_last_st
     file = Path(run.run_dir) / "evaluations" / "step-00000006-n50-untrained.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(facts))
-    done = evaluation.evaluate(db, run, 50, untrained=True)
+    done = evaluation.evaluate(db, run, 50, weights="untrained")
     assert done.reused
     stored = queries.last_values(db, [run.id], ["eval/kid_effnet_untrained", "eval/kid_effnet"])[run.id]
     assert stored == {"eval/kid_effnet_untrained": 0.1}, "untrained weights never pass for the trained ones"

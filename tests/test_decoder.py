@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from shoestring_trainer.autoencoder import WEIGHTS, Autoencoder, kl_class
+from shoestring_trainer.autoencoder import WEIGHTS, Autoencoder, net_class
 from shoestring_trainer.decoder import Decoder, open_decoder
 
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     """An autoencoder with random weights, of the shape that is shipped."""
     folder = tmp_path_factory.mktemp("autoencoder")
     torch.manual_seed(0)
-    net = kl_class()(
+    net = net_class("AutoencoderKL")(
         down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3,
         block_out_channels=[8, 16, 32], layers_per_block=1, latent_channels=4, norm_num_groups=8,
         mid_block_add_attention=False, latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[0.5, 1.0, 2.0, 1.5],
@@ -40,7 +40,7 @@ def test_it_decodes_as_diffusers_does(folder):
 
 
 def test_a_shape_it_does_not_know_goes_to_diffusers(folder, tmp_path):
-    net = kl_class()(
+    net = net_class("AutoencoderKL")(
         block_out_channels=[8], norm_num_groups=8, latents_mean=[0.0] * 4, latents_std=[1.0] * 4
     )  # with attention in the middle
     (tmp_path / "config.json").write_text(net.to_json_string())

@@ -111,6 +111,9 @@ def test_the_command_measures_a_run_and_the_same_again(run, tmp_path):
     assert (answer["n"], answer["n_real"], answer["n_captions"], answer["n_fit"]) == (8, 7, 7, 33)
     assert answer["eval/retrieval_r1_real"] > 0.3 > answer["eval/retrieval_r1"]
     assert answer["eval/retrieval_p"] > 0.01
+    assert answer["n_seen"] + answer["n_heldout"] == 8
+    for split in ("seen", "heldout"):
+        assert answer[f"eval/kid_effnet_{split}"] > 0 and answer[f"eval/kid_effnet_{split}_se"] > 0
 
 
 def test_a_run_without_a_checkpoint_is_told_so(run, tmp_path, capsys):

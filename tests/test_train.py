@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from shoestring_trainer import config as c
 from shoestring_trainer.journal import read
 from shoestring_trainer.manifest import read_manifest
@@ -202,6 +204,17 @@ def test_a_run_continues_another_runs_checkpoint_for_longer(tmp_path, data, whol
     assert [line["step"] for line in lines if "train/loss" in line.get("metrics", {})] == [13, 14, 15]
     assert lines[0]["metrics"]["progress/images"] == 13 * 8
     assert lines[0]["metrics"]["progress/usd"] == pytest.approx(18e-6)
+
+
+def test_pictures_that_are_not_square_train_and_are_drawn(tmp_path):
+    square = procedural_set(copies=1)
+    replace(square, images=square.images[:, :, 2:14]).write(tmp_path / "tall")
+    job = config(read_manifest(tmp_path / "tall"), model=PRESETS["nano"].model_copy(update={"depth": 1}))
+    assert job.data.shape == (3, 16, 12) and job.n_tokens == 48
+    run = run_dir(tmp_path / "run", job)
+    assert train(run.root).outcome == "succeeded"
+    with Image.open(run.sample_step(12) / "000.png") as picture:
+        assert picture.size == (12, 16)
 
 
 def test_data_that_are_not_the_ones_planned_for_are_refused(tmp_path, data):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shoestring_trainer.run_dir import RunDir
 
@@ -17,7 +17,8 @@ from shoestring.errors import Conflict, ShoestringError, UsageError
 from shoestring.records import Run
 
 ENDED = ("succeeded", "failed", "cancelled")
-UNTRAINED = "_untrained"  # suffix of the metrics of the weights that training started from
+Weights = Literal["ema", "raw", "untrained"]
+SUFFIX: dict[Weights, str] = {"ema": "", "raw": "_raw", "untrained": "_untrained"}  # of the metrics' names
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class Evaluation:
     reused: bool
 
 
-def evaluate(db: Database, run: Run, n: int, *, untrained: bool = False, again: bool = False) -> Evaluation:
+def evaluate(db: Database, run: Run, n: int, *, weights: Weights = "ema", again: bool = False) -> Evaluation:
     """Measure a run's quality on `n` pictures and store it at its last step; reuse an equal earlier measurement.
+
+    `weights`: the average (what samples are drawn with), the trained ones themselves, or those before training.
 
     Raises UsageError, Conflict (still in the queue, or without a checkpoint), ShoestringError with the trainer's word.
     """
@@ -42,36 +45,36 @@ def evaluate(db: Database, run: Run, n: int, *, untrained: bool = False, again: 
     if run.state not in ENDED:
         raise Conflict(f"run {run.id} is {run.state}: its weights still change", "shoestring work --until-empty")
     folder = RunDir(Path(run.run_dir))
-    if not untrained and not folder.published():
+    if weights != "untrained" and not folder.published():
         raise Conflict(f"run {run.id} has no checkpoint", f"it is {run.state}; shoestring retry {run.id}")
-    path = folder.root / "evaluations" / f"step-{run.step:08d}-n{n}{'-untrained' if untrained else ''}.json"
+    which = "" if weights == "ema" else f"-{weights}"
+    path = folder.root / "evaluations" / f"step-{run.step:08d}-n{n}{which}.json"
     facts = None if again else _read(path)
     reused = facts is not None
     if facts is None:
-        _measure(folder.root, path, n, untrained)
+        _measure(folder.root, path, n, weights)
         facts = _read(path)
         if facts is None:
             raise ShoestringError(f"the measurement left nothing readable in {path}", "run it again")
-    values = metrics_of(facts)
+    values = metrics_of(facts, weights)
     actions.record_evaluation(db, run.id, run.step, values)
     return Evaluation(run.id, run.step, values, facts, path, reused)
 
 
-def metrics_of(facts: dict[str, Any]) -> dict[str, float]:
-    """The `eval/…` numbers of a measurement; those of untrained weights under names of their own."""
-    suffix = UNTRAINED if facts.get("untrained") else ""
+def metrics_of(facts: dict[str, Any], weights: Weights = "ema") -> dict[str, float]:
+    """The `eval/…` numbers of a measurement; those of other weights than the average under names of their own."""
     return {
-        f"{key}{suffix}": float(value)
+        f"{key}{SUFFIX[weights]}": float(value)
         for key, value in facts.items()
         if key.startswith("eval/") and isinstance(value, int | float)
     }
 
 
-def _measure(root: Path, out: Path, n: int, untrained: bool) -> None:
+def _measure(root: Path, out: Path, n: int, weights: Weights) -> None:
     """Run the quality module, its progress on our standard error. Raises ShoestringError with its last line."""
     out.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "shoestring_trainer.quality", str(root), "--n", str(n), "--out", str(out)]
-    argv += ["--untrained"] if untrained else []
+    argv += [] if weights == "ema" else [f"--{weights}"]
     last = ""
     with subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

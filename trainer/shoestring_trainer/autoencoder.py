@@ -1,13 +1,14 @@
-"""Pictures to normalised latents and back, through diffusers' `AutoencoderKL`.
+"""Pictures to normalised latents and back, through diffusers' `AutoencoderKL`, `AutoencoderTiny` or `AutoencoderDC`.
 
     B batch, S pixels a side; C, h, w of a latent
 
-The folder is one that `AutoencoderKL.from_pretrained` reads too. `latents_mean` and `latents_std` in its config are
+The folder is one that diffusers' `from_pretrained` reads too. `latents_mean` and `latents_std` in its config are
 the statistics of the training pictures, so that normalised latents have mean 0 and standard deviation 1 a channel.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import warnings
 from pathlib import Path
@@ -18,10 +19,11 @@ import torch
 from torch import Tensor
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+KINDS = {"AutoencoderKL": "autoencoder_kl", "AutoencoderTiny": "autoencoder_tiny", "AutoencoderDC": "autoencoder_dc"}
 
 
 class Autoencoder:
-    """An `AutoencoderKL` with the statistics of its latents. Make one with `Autoencoder.load`."""
+    """One of diffusers' autoencoders with the statistics of its latents. Make one with `Autoencoder.load`."""
 
     def __init__(self, net: Any, mean: Tensor, std: Tensor):
         self.net = net.eval()
@@ -41,16 +43,19 @@ class Autoencoder:
                 raise FileNotFoundError(f"{folder / name} is missing: `dvc repro` builds the data set with it again")
         config = json.loads((folder / "config.json").read_bytes())
         if not config.get("latents_mean") or not config.get("latents_std"):
-            raise ValueError(f"{folder / 'config.json'} has no latents_mean and latents_std: train it again")
-        net = kl_class().from_config(config)
+            raise ValueError(
+                f"{folder / 'config.json'} has no latents_mean and latents_std: take it over with "
+                f"`python -m shoestring_trainer.prepare.adopt_autoencoder {folder} …`, which measures them"
+            )
+        net = net_class(config.get("_class_name", "AutoencoderKL")).from_config(config)
         net.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
         mean, std = (torch.tensor(config[key], dtype=torch.float32) for key in ("latents_mean", "latents_std"))
         return cls(net.to(device).requires_grad_(False), mean.to(device), std.to(device))
 
     @torch.inference_mode()
     def encode(self, images: np.ndarray, batch: int = 64) -> Tensor:
-        """(B, S, S, 3) uint8 → (B, C, h, w) float32, the mean of the posterior, normalised a channel."""
-        parts = [self.net.encode(self._pixels(images[i : i + batch])).latent_dist.mean for i in _starts(images, batch)]
+        """(B, H, W, 3) uint8 → (B, C, h, w) float32, without noise, normalised a channel."""
+        parts = [raw_latents(self.net, self._pixels(images[i : i + batch])) for i in _starts(images, batch)]
         return ((torch.cat(parts) - self.mean) / self.std).cpu()
 
     @torch.inference_mode()
@@ -80,12 +85,21 @@ def psnr_db(real: np.ndarray, made: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-12)))
 
 
-def kl_class() -> Any:
-    """diffusers' AutoencoderKL, and of diffusers as little as possible."""
+def raw_latents(net: Any, pixels: Tensor) -> Tensor:
+    """(B, 3, H, W) in [-1, 1] → (B, C, h, w) as the network gives them: a posterior's mean, where it has one."""
+    answer = net.encode(pixels)
+    if hasattr(answer, "latent_dist"):  # AutoencoderKL
+        return answer.latent_dist.mean
+    return answer.latents if hasattr(answer, "latents") else answer.latent  # AutoencoderTiny, AutoencoderDC
+
+
+def net_class(name: str) -> Any:
+    """diffusers' class of that name, and of diffusers as little as possible. Raises ValueError for an unknown one."""
+    if name not in KINDS:
+        raise ValueError(f"{name!r} is no autoencoder that can be used here; known: {', '.join(KINDS)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    return AutoencoderKL
+        return getattr(importlib.import_module(f"diffusers.models.autoencoders.{KINDS[name]}"), name)
 
 
 def _starts(values: Any, batch: int) -> range:

@@ -105,7 +105,7 @@ class DataConfig(Frozen):
     digest: str = Field(description="sha256 of pixels, captions and encoders")
     space: Literal["latents", "pixels"]
     shape: tuple[int, int, int] = Field(description="C, H, W of one training sample")
-    size_px: int = Field(ge=4, description="pixels a side once decoded")
+    size_px: int = Field(ge=4, description="pixels of the longer side once decoded")
     n_train: int = Field(ge=1)
     caption_dim: int = Field(ge=1)
     caption_tokens: float = Field(gt=0, description="mean true caption length, in tokens")

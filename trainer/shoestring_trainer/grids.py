@@ -1,6 +1,6 @@
 """Sample pictures: one per prompt, each from its own seeded noise, and all of them in a grid.
 
-N prompts; x (N, C, H, W)
+N prompts; pictures H×W pixels; x (N, C, h, w)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRID_SCALE, GAP_PX = 4, 4
 
 @torch.inference_mode()
 def draw(denoiser: Denoiser, data: DataSet, samples: Samples, device: torch.device, first: int = 0) -> np.ndarray:
-    """Draw a picture for each prompt. (N, S, S, 3) uint8.
+    """Draw a picture for each prompt. (N, H, W, 3) uint8.
 
     Picture i starts from noise number `first` + i of the seed, or number 0 of its own: never from other prompts.
     """
@@ -43,14 +43,14 @@ def draw(denoiser: Denoiser, data: DataSet, samples: Samples, device: torch.devi
 
 
 def grid(pictures: np.ndarray, columns: int | None = None) -> Image.Image:
-    """Lay pictures (N, S, S, 3) row by row on white, each pixel 4×4."""
-    n, size = len(pictures), pictures.shape[1] * GRID_SCALE
+    """Lay pictures (N, H, W, 3) row by row on white, each pixel 4×4."""
+    n, height, width = len(pictures), pictures.shape[1] * GRID_SCALE, pictures.shape[2] * GRID_SCALE
     columns = columns or math.ceil(math.sqrt(n))
-    pitch = size + GAP_PX
-    sheet = Image.new("RGB", (columns * pitch + GAP_PX, math.ceil(n / columns) * pitch + GAP_PX), "white")
+    down, right = height + GAP_PX, width + GAP_PX
+    sheet = Image.new("RGB", (columns * right + GAP_PX, math.ceil(n / columns) * down + GAP_PX), "white")
     for i, pixels in enumerate(pictures):
-        picture = Image.fromarray(pixels).resize((size, size), Image.Resampling.NEAREST)
-        sheet.paste(picture, (GAP_PX + i % columns * pitch, GAP_PX + i // columns * pitch))
+        picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(picture, (GAP_PX + i % columns * right, GAP_PX + i // columns * down))
     return sheet
 
 

@@ -81,6 +81,12 @@ class Retrieval(NamedTuple):
     p: float
 
 
+def similarities(predicted: Tensor, captions: Tensor) -> Tensor:
+    """Give the cosine of each predicted embedding (N, E) with each caption (Q, E): (N, Q)."""
+    normalize = torch.nn.functional.normalize
+    return normalize(predicted, dim=1) @ normalize(captions.double(), dim=1).T
+
+
 def retrieval(
     predicted: Tensor, captions: Tensor, true: Tensor, generator: torch.Generator, n_shuffles: int = 2000
 ) -> Retrieval:
@@ -90,8 +96,8 @@ def retrieval(
     of the captions among the pictures whose mean similarity reaches that of the matched ones (counting the match
     itself, so never 0).
     """
-    table = torch.nn.functional.normalize(predicted, dim=1) @ torch.nn.functional.normalize(captions.double(), dim=1).T
-    matched = table.gather(1, true[:, None]).mean()  # table (N, Q)
+    table = similarities(predicted, captions)  # (N, Q)
+    matched = table.gather(1, true[:, None]).mean()
     shuffles = torch.stack([torch.randperm(len(true), generator=generator) for _ in range(n_shuffles)])
     shuffled = torch.stack([table.gather(1, true[order][:, None]).mean() for order in shuffles])
     p = (1 + int((shuffled >= matched).sum())) / (1 + n_shuffles)

@@ -135,11 +135,15 @@ def find_prefixes(names: Iterable[str]) -> list[str]:
 def sizes_of(model: ModelConfig, shape: tuple[int, int, int], caption_dim: int, objective: Objective) -> dict[str, Any]:
     """Describe a checkpoint as its `config` metadata does: what shapes do not tell is in it."""
     channels, height, width = shape
-    fields = model.model_dump(mode="json", exclude={"experts"})
-    experts = model.experts.model_dump() if model.experts else {"count": 0}
     facts = {"latent": height if height == width else [height, width], "channels": channels, "cap_dim": caption_dim}
-    facts |= {"experts": experts.pop("count"), **experts, "objective": objective.model_dump(mode="json")}
-    return fields | facts | ({"sigma_data": objective.sigma_data} if isinstance(objective, Edm) else {})
+    facts |= {"objective": objective.model_dump(mode="json")}
+    return model_sizes(model) | facts | ({"sigma_data": objective.sigma_data} if isinstance(objective, Edm) else {})
+
+
+def model_sizes(model: ModelConfig) -> dict[str, Any]:
+    """Write the network's shape as `config` metadata does, experts flat; undone by `model_of`."""
+    experts = model.experts.model_dump() if model.experts else {"count": 0}
+    return model.model_dump(mode="json", exclude={"experts"}) | {"experts": experts.pop("count"), **experts}
 
 
 def model_of(sizes: dict[str, Any], patch: int) -> ModelConfig:

@@ -5,6 +5,8 @@ of those splits:
 
 - `eval/kid_effnet` with `eval/kid_effnet_se`: kernel distance on EfficientNet-Lite0 features (see `metrics.kid`).
   Not comparable with published FID or KID.
+- both again with `_seen` (unseen concepts in styles that training showed them in: the val split) and `_heldout`
+  (pairs of style × concept that training never showed: the hold-out), against the real pictures of that split alone.
 - `eval/retrieval_r1`: how often a picture's own caption is the most similar among all those captions, by a ridge
   regression from features to mean-pooled text states, fitted on real train pictures; `eval/retrieval_r1_real` is
   what real pictures reach; `eval/retrieval_p` is the permutation p of matched against shuffled captions. The text
@@ -25,6 +27,8 @@ from shoestring_trainer.failures import BadData, classify
 from shoestring_trainer.run_dir import write_atomic
 
 if TYPE_CHECKING:  # torch waits until the arguments are right
+    from collections.abc import Callable
+
     import numpy as np
     from torch import Tensor
 
@@ -45,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=10, help="solver steps (dpmpp2m)")
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=32, help="pictures at once, at most 64")
-    parser.add_argument("--untrained", action="store_true", help="with the weights that training started from")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--untrained", action="store_true", help="the weights that training started from")
+    which.add_argument("--raw", action="store_true", help="the trained weights themselves instead of their average")
     args = parser.parse_args(argv)
     if args.n < 3 or not 1 <= args.batch <= 64 or args.steps < 1:
         parser.error("--n at least 3, --batch 1 to 64, --steps at least 1")
@@ -69,21 +75,21 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from shoestring_trainer.seeds import generator
 
     began = time.monotonic()
-    restored = restore(args.run_dir, args.untrained)
+    restored = restore(args.run_dir, args.untrained, args.raw)
     data, net = restored.data, FeatureNet()
     held_out, fit = held_out_pictures(data, args.seed, MAX_REAL), some_of(data.train, args.seed, MAX_FIT)
     real = real_features(net, data, held_out, _progress("features of real pictures", len(held_out)))
     train = real_features(net, data, fit, _progress("features of train pictures", len(fit)))
 
     captions = list(dict.fromkeys(data.caption(i) for i in held_out))
-    chosen = [captions[i % len(captions)] for i in range(args.n)]
-    drawn = draw_features(restored, net, chosen, args)
+    asked = [i % len(captions) for i in range(args.n)]  # which caption each drawn picture is for
+    drawn = draw_features(restored, net, [captions[i] for i in asked], args)
     kid = metrics.kid(drawn, real)
 
     choices = embeddings(data, captions)  # (Q, E)
     ridge = metrics.fit_ridge(train, embeddings(data, [data.caption(i) for i in fit]))
     right = [captions.index(data.caption(i)) for i in held_out]
-    found = _retrieval(ridge, drawn, choices, [i % len(captions) for i in range(args.n)], generator(args.seed, 0, "p"))
+    found = _retrieval(ridge, drawn, choices, asked, generator(args.seed, 0, "p"))
     found_real = _retrieval(ridge, real, choices, right, generator(args.seed, 1, "p"))
     return {
         "eval/kid_effnet": kid.value,
@@ -93,18 +99,56 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "eval/retrieval_similarity": found.similarity,
         "eval/retrieval_similarity_shuffled": found.similarity_shuffled,
         "eval/retrieval_p": found.p,
+        **_by_split(data, held_out, (right, asked), (real, drawn), ridge, choices - ridge.centre),
         "n": args.n,
         "n_real": len(held_out),
         "n_fit": len(fit),
         "n_captions": len(captions),
         "step": restored.step,
         "untrained": args.untrained,
+        "raw": args.raw,
         "seed": args.seed,
         "sampler": "dpmpp2m",
         "n_steps": args.steps,
         "guidance": args.guidance,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _by_split(
+    data: DataSet,
+    held_out: np.ndarray,
+    caption_of: tuple[list[int], list[int]],
+    features: tuple[Tensor, Tensor],
+    embed: Callable[[Tensor], Tensor],
+    choices: Tensor,
+) -> dict[str, float]:
+    """KID and R@1 of each split alone; `caption_of` and `features` are of the real pictures and of the drawn ones.
+
+    A split with fewer than three pictures of either is left out.
+    """
+    import numpy as np
+    import torch
+
+    from shoestring_trainer import metrics
+
+    of_real, of_drawn = (torch.tensor(rows) for rows in caption_of)
+    values: dict[str, float] = {}
+    for name, split in (("seen", data.val), ("heldout", data.holdout)):
+        is_real = torch.from_numpy(np.isin(held_out, split))
+        is_drawn = torch.isin(of_drawn, of_real[is_real])
+        real, drawn = features[0][is_real], features[1][is_drawn]
+        if min(len(real), len(drawn)) < 3:
+            continue
+        kid = metrics.kid(drawn, real)
+        first = metrics.similarities(embed(drawn), choices).argmax(1)
+        values |= {
+            f"eval/kid_effnet_{name}": kid.value,
+            f"eval/kid_effnet_{name}_se": kid.se,
+            f"eval/retrieval_r1_{name}": float((first == of_drawn[is_drawn]).double().mean()),
+            f"n_{name}": len(drawn),
+        }
+    return values
 
 
 def held_out_pictures(data: DataSet, seed: int, limit: int) -> np.ndarray:

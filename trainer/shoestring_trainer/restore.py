@@ -28,19 +28,20 @@ class Restored:
     device: torch.device
 
 
-def restore(root: Path, untrained: bool = False) -> Restored:
+def restore(root: Path, untrained: bool = False, raw: bool = False) -> Restored:
     """Open the run in folder `root` for reading; nothing in it is changed, so it may be training meanwhile.
 
-    Raises BadConfig, BadData, BadCheckpoint (no good checkpoint).
+    The averaged weights, or the trained ones themselves (`raw`). Raises BadConfig, BadData, BadCheckpoint (no good
+    checkpoint).
     """
     run_dir = RunDir(root)
     config = read_config(run_dir)
     data = open_data(config)
     net, step = fresh_net(config), 0
     if not untrained:
-        loaded = _newest_good(run_dir)
+        loaded = newest_good(run_dir)
         try:
-            net.load_state_dict(loaded.ema)
+            net.load_state_dict(loaded.weights if raw else loaded.ema)
         except RuntimeError as error:
             raise BadCheckpoint(f"{loaded.path} does not fit this config's model: {error}") from error
         step = loaded.step
@@ -49,7 +50,8 @@ def restore(root: Path, untrained: bool = False) -> Restored:
     return Restored(config, data, Denoiser(net, config.objective), step, device)
 
 
-def _newest_good(run_dir: RunDir) -> checkpoint.Loaded:
+def newest_good(run_dir: RunDir) -> checkpoint.Loaded:
+    """Read the newest checkpoint that verifies; changes nothing. Raises BadCheckpoint."""
     why = "none was published yet; train first, or ask for --untrained"
     for path in run_dir.published():
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shoestring.cli.output import guarded, say, say_json
-from shoestring.errors import FAILED, NotFound
+from shoestring.errors import FAILED, NotFound, UsageError
 
 if TYPE_CHECKING:
     from shoestring.db import Database
@@ -136,6 +136,7 @@ def evaluate(
     run: Annotated[str, typer.Argument(help="Id or name of the run; `showcase` is the newest showcase.")],
     n: Annotated[int, typer.Option("--n", help="Pictures to draw.")] = 500,
     untrained: Annotated[bool, typer.Option("--untrained", help="The weights that training started from.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The trained weights themselves, not their average.")] = False,
     spec: Annotated[Path | None, typer.Option("--spec", help="The showcase of this file.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure anew even if it was measured.")] = False,
     json_: Json = False,
@@ -146,7 +147,10 @@ def evaluate(
 
     home, db = open_project()
     found = _showcase_run(db, home, spec) if run == "showcase" else queries.find_run(db, run)
-    done = evaluation.evaluate(db, found, n, untrained=untrained, again=again)
+    if untrained and raw:
+        raise UsageError("--untrained and --raw are two different weights", "give one of them")
+    weights: evaluation.Weights = "untrained" if untrained else "raw" if raw else "ema"
+    done = evaluation.evaluate(db, found, n, weights=weights, again=again)
     _mirror(home, db, found.id)
     if json_:
         return say_json({"run": done.run_id, "step": done.step, "reused": done.reused, **done.facts})

@@ -1,6 +1,6 @@
 """Write one encoded set: arrays for memory-mapping, items, captions, manifest.
 
-N images, S pixels a side; C, h, w of a latent; Dc width of a caption state
+N images, H×W pixels; C, h, w of a latent; Dc width of a caption state
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EncodedSet:
     """Everything that stands in one set's folder. `latents` None means a set of pixels."""
 
     name: str
-    images: np.ndarray  # (N, S, S, 3) uint8
+    images: np.ndarray  # (N, H, W, 3) uint8
     items: Sequence[Item]
     captions: Sequence[str]
     text_states: Sequence[np.ndarray]  # one (L, Dc) float16 a caption
@@ -63,14 +63,14 @@ class EncodedSet:
         """What `manifest.json` says."""
         lengths = np.array([len(states) for states in self.text_states])
         train = [item.caption for item in self.items if item.split == "train"]
-        size_px = int(self.images.shape[1])
+        height, width = (int(side) for side in self.images.shape[1:3])
         return {
             "version": MANIFEST_VERSION,
             "name": self.name,
             "digest": self.digest(),
             "space": "pixels" if self.latents is None else "latents",
-            "shape": [3, size_px, size_px] if self.latents is None else list(self.latents.shape[1:]),
-            "size_px": size_px,
+            "shape": [3, height, width] if self.latents is None else list(self.latents.shape[1:]),
+            "size_px": max(height, width),
             "n_images": len(self.items),
             "n_captions": len(self.captions),
             "n_train": len(train),

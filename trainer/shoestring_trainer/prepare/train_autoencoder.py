@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shoestring_trainer.autoencoder import WEIGHTS, Autoencoder, kl_class, psnr_db, to_pixels, to_u8
+from shoestring_trainer.autoencoder import WEIGHTS, Autoencoder, net_class, psnr_db, to_pixels, to_u8
 from shoestring_trainer.prepare.params import read_params
 from shoestring_trainer.run_dir import write_atomic
 
@@ -32,7 +32,7 @@ START_LOG_VARIANCE = -4.0
 def new_net(params: dict[str, Any]) -> Any:
     """An untrained AutoencoderKL: one layer a block, no attention, each width after the first halves the size."""
     widths, channels = params["widths"], params["latent_channels"]
-    net = kl_class()(
+    net = net_class("AutoencoderKL")(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * len(widths),
