@@ -66,6 +66,10 @@ class Costs:
         kinds: dict[object, Fit | None] = {}
         return [self._step(work, kinds) for work in stage_works(request)]
 
+    def step(self, work: Work) -> Estimate:
+        """Seconds of one step of this kind."""
+        return self._step(work, {})
+
     def _step(self, work: Work, fits: dict[object, Fit | None]) -> Estimate:
         measured = self.calibration.shapes.get(work.key) if self.row.local else None
         if measured:

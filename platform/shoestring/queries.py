@@ -13,6 +13,7 @@ from shoestring.db import Database
 from shoestring.errors import NotFound
 from shoestring.ledger import spend_by_outcome, totals
 from shoestring.series import last_values, metric_keys, series
+from shoestring.speed import KEYS, SpeedUp, of_run
 from shoestring.tables import attempts as attempts_table
 from shoestring.tables import budgets
 from shoestring.tables import checkpoints as checkpoints_table
@@ -25,7 +26,8 @@ from shoestring.waiting import why_waiting
 
 __all__ = [
     "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "metric_keys", "projects", "run", "runs",
-    "samples", "series", "spend_by_outcome", "spent", "sweeps", "totals", "trials", "why_waiting", "workers",
+    "samples", "series", "speed_ups", "spend_by_outcome", "spent", "sweeps", "totals", "trials", "why_waiting",
+    "workers",
 ]  # fmt: skip
 
 MAX_ID = 2**63 - 1
@@ -153,3 +155,8 @@ def samples(run: records.Run) -> list[records.Sample]:
             if picture.is_file():
                 found.append(records.Sample(run.id, step, index, str(prompt), str(picture), usd))
     return found
+
+
+def speed_ups(db: Database, run_id: int) -> list[SpeedUp]:
+    """What each masked stage of a run saved in seconds, against what its FLOPs promise. Raises NotFound."""
+    return of_run(run(db, run_id), [one for key in KEYS for one in series(db, [run_id], key)])

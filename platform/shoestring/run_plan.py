@@ -60,6 +60,9 @@ class RunPlan:
     flops_per_image: tuple[float, ...]  # forward and backward, per stage
     steps: tuple[int, ...]  # per stage
     s_per_step: tuple[float, ...]  # per stage, overheads apart
+    dense_flops_per_image: float  # the same model with every token, which a mask's speed-up is against
+    dense_s_per_step: float
+    dense_how: How
     images: int
     flop: float
     hours: float
@@ -262,12 +265,14 @@ def _run_plan(
         for factors in ([e.low for e in estimates], [e.high for e in estimates])
     )
     usd, how = costs.usd(schedule.seconds, request), worst(estimates)
+    dense = full_work(request)
+    dense_step = costs.step(dense)
     flops_per_image = tuple(w.flops / request.batch_size for w in works)
     return RunPlan(
         request=request,
         config=config,
         spec_hash=spec_hash,
-        parameters=full_work(request).parameters,
+        parameters=dense.parameters,
         tokens=config.n_tokens,
         tokens_kept=tuple(w.mask.tokens_kept(config.n_tokens) for w in works),
         forward_flops=tuple(
@@ -276,6 +281,9 @@ def _run_plan(
         flops_per_image=flops_per_image,
         steps=schedule.steps,
         s_per_step=tuple(e.value for e in estimates),
+        dense_flops_per_image=dense.flops / request.batch_size,
+        dense_s_per_step=dense_step.value,
+        dense_how=dense_step.how,
         images=sum(schedule.steps) * request.batch_size,
         flop=sum(n * request.batch_size * f for n, f in zip(schedule.steps, flops_per_image, strict=True)),
         hours=schedule.seconds / 3600,

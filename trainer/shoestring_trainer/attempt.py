@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -16,9 +17,22 @@ from shoestring_trainer.journal import Journal
 from shoestring_trainer.resume import Window, begin, state_of
 from shoestring_trainer.run_dir import Outcome, RunDir
 from shoestring_trainer.schedule import checkpoints_at, evaluates_at, lr_at, reports_at, samples_at
-from shoestring_trainer.step import build
+from shoestring_trainer.step import Update, build
 from shoestring_trainer.supervise import Stop
 from shoestring_trainer.val_loss import ValLoss
+
+
+class Busy(NamedTuple):
+    """Of updates alone, since the last train point: images, seconds, and those of two parts."""
+
+    images: int = 0
+    seconds: float = 0.0
+    data_s: float = 0.0
+    optimizer_s: float = 0.0
+
+    def add(self, images: int, seconds: float, update: Update) -> Busy:
+        more = (images, seconds, update.data_s, update.optimizer_s)
+        return Busy(*(old + new for old, new in zip(self, more, strict=True)))
 
 
 class Attempt:
@@ -31,7 +45,7 @@ class Attempt:
         self.progress, self._journal = begin(run_dir, token, self.training)
         self._clock_began = time.monotonic() - (time.time() - started_at) - self.progress.seconds
         self._saved_step = self.progress.step
-        self._busy_s, self._busy_images = 0.0, 0  # of updates alone, since the last train point
+        self._busy = Busy()
         self._process = psutil.Process()
         self._val: ValLoss | None = None
 
@@ -72,8 +86,7 @@ class Attempt:
     def _update(self) -> None:
         began = time.perf_counter()
         update = self.training.update(self.step)
-        self._busy_s += time.perf_counter() - began
-        self._busy_images += self.config.batch_size
+        self._busy = self._busy.add(self.config.batch_size, time.perf_counter() - began, update)
         self.progress = replace(self.progress, step=self.step + 1, window=self.progress.window.add(update))
 
     def _report(self) -> None:
@@ -88,18 +101,20 @@ class Attempt:
             self._draw()
 
     def _train_point(self) -> None:
-        window, config = self.progress.window, self.config
-        images_per_s = self._busy_images / self._busy_s
+        window, config, busy = self.progress.window, self.config, self._busy
+        images_per_s = busy.images / busy.seconds
         metrics = {
             "train/loss": window.loss / window.n,
             "train/grad_norm": window.grad_norm / window.n,
             "train/lr": lr_at(config, self.step - 1),
             "perf/images_per_s": images_per_s,
             "perf/tflops": images_per_s * self._flops_per_image(config.stage_at(self.step - 1)[0]) / 1e12,
+            "perf/share_data": busy.data_s / busy.seconds,
+            "perf/share_optimizer": busy.optimizer_s / busy.seconds,
             "system/rss_mb": self._process.memory_info().rss / 2**20,
         }
         self.progress = replace(self.progress, window=Window())
-        self._busy_s, self._busy_images = 0.0, 0
+        self._busy = Busy()
         self._point(metrics)
         self._say(
             f"step {self.step}/{config.n_steps}  loss {metrics['train/loss']:.4f}  {images_per_s:.1f} images/s  "

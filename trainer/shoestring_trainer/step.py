@@ -6,8 +6,9 @@ B images of this process, T tokens, x (B, C, H, W)
 from __future__ import annotations
 
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ from shoestring_trainer.seeds import batch_positions, generator
 
 @dataclass(frozen=True)
 class Update:
-    """What one update reports: loss and gradient norm before clipping (of all processes), learning rate."""
+    """What one update reports: loss and gradient norm before clipping (of all processes), learning rate, seconds.
+
+    On a GPU, which works on while we go on, the seconds of a part may be counted with the next.
+    """
 
     loss: float
     grad_norm: float
     lr: float
+    data_s: float = 0.0  # choosing, reading and drawing noise
+    optimizer_s: float = 0.0  # optimiser and average
 
 
 @dataclass(frozen=True)
@@ -77,16 +83,20 @@ class Training:
     def update(self, step: int) -> Update:
         """Do the update `step` → `step` + 1. Raises NotFinite before a bad gradient touches a weight."""
         _, stage, _ = self.config.stage_at(step)
-        loss = self._backward(self.draw(step))
+        began = time.perf_counter()
+        drawn = self.draw(step)
+        data_s = time.perf_counter() - began
+        loss = self._backward(drawn)
         norm = self.accelerator.clip_grad_norm_(self.net.parameters(), stage.grad_clip)
         lr = lr_at(self.config, step)
         loss_all = self.accelerator.reduce(loss, reduction="mean")
-        report = Update(float(loss_all), float(norm), lr)
+        report = Update(float(loss_all), float(norm), lr, data_s)
         self._check(report, step)
+        began = time.perf_counter()
         self.optimizer.step(lr)
         self.optimizer.zero_grad()
         self.ema.update(self.net, step)
-        return report
+        return replace(report, optimizer_s=time.perf_counter() - began)
 
     def _backward(self, drawn: Drawn) -> Tensor:
         """Add up the gradients of the parts of this process's batch; return their mean loss, detached."""

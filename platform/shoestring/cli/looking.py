@@ -245,8 +245,10 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
     values = queries.last_values(db, [run.id], queries.metric_keys(db, [run.id])).get(run.id, {})
     attempts, checkpoints = queries.attempts(db, run.id), queries.checkpoints(db, run.id)
     events = queries.events(db, run.id)
+    speed = queries.speed_ups(db, run.id)
     if json_:
         whole = asdict(run) | {"metrics": values, "attempts": [asdict(it) for it in attempts]}
+        whole |= {"speed_ups": [it.as_json() for it in speed]}
         whole |= {"checkpoints": [asdict(it) for it in checkpoints], "events": [asdict(it) for it in events]}
         return say_json(whole)
     say(f"run {run.id}  {run.name}: {run.state}" + (f" ({run.reason})" if run.reason else ""))
@@ -260,6 +262,8 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
         say(f"  attempt {attempt.token}: {ending}, {steps}, ${attempt.usd:.5f}")
     for checkpoint in checkpoints[-5:]:
         say(f"  checkpoint at step {checkpoint.step}: {checkpoint.state}, {checkpoint.bytes / 1e6:.1f} MB")
+    for one in speed:
+        say(f"  {one.words()}")
     for key in sorted(values):
         say(f"  {key:<24} {values[key]:.6g}")
 

@@ -108,6 +108,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("Price", words.money(rate) + f" {words.escape(str(price.get('hardware', '')))}" if rate else ""),
         ("Parameters", amounts.count(run.plan.get("parameters"))),
         ("FLOPs", amounts.count(run.plan.get("flop"))),
+        ("Mask", "<br>".join(words.escape(one.words()) for one in ask(queries.speed_ups, run.id))),
         ("Data", words.escape(f"{data.get('name', '')} {str(data.get('digest', ''))[:10]}".strip())),
         ("Spec", words.escape(run.spec_hash[:10])),
         ("Git", words.escape(commit.strip())),
