@@ -22,14 +22,14 @@ CEILING = 400
 LAYERS = [
     {"records", "errors"},
     # pure, or reading files only
-    {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
+    {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking", "speed",
      "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
     # state: SQL lives here
     {"tables", "rows", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs", "submissions",
      "trials", "actions", "ledger", "series", "waiting", "queries"},
     {"executors", "tracking"},
     {"heart", "attempt", "worker", "dispatcher", "live", "measuring", "standings", "sweep", "showcase", "evaluation",
-     "doctor"},
+     "exchange", "doctor"},
     {"cli"},
 ]  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -159,6 +159,7 @@ def test_what_decides_touches_no_database_process_network_clock_or_chance():
         "spec",
         "resolve",
         "ranking",
+        "speed",
         "cost",
         "steps",
         "run_plan",
