@@ -22,8 +22,8 @@ CEILING = 400
 LAYERS = [
     {"records", "errors"},
     # pure, or reading files only
-    {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking", "speed",
-     "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
+    {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
+     "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
     # state: SQL lives here
     {"tables", "rows", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs", "submissions",
      "trials", "actions", "ledger", "series", "waiting", "queries"},

@@ -1,0 +1,37 @@
+"""The benchmarks run, and the one that only computes gives the recipe's numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def run(name: str, *argv: str) -> str:
+    done = subprocess.run([sys.executable, str(BENCHMARKS / name), *argv], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_papers_bill_is_the_published_one():
+    bill = json.loads(run("paper_cost.py", "--json"))
+    stages = [stage["flop"] / 1e20 for stage in bill["stages"].values()]
+    assert stages == pytest.approx([1.445, 0.439, 1.095, 0.308], abs=0.001)
+    assert bill["flop"] == pytest.approx(3.287e20, rel=1e-3) and bill["saved"] == pytest.approx(2.28, abs=0.01)
+    assert bill["utilisation"] == pytest.approx(0.183, abs=0.001)
+
+
+@pytest.mark.slow
+def test_the_step_benchmark_measures_each_ratio_in_turns(tmp_path):
+    argv = ["--preset", "nano", "--batches", "4", "--ratios", "0", "0.75", "--rounds", "2", "--profile"]
+    text = run("step.py", *argv, "--json", str(tmp_path / "step.json"))
+    dense, masked = json.loads((tmp_path / "step.json").read_text())["rows"]
+    assert "speed-up" in text and "profile of batch 4, ratio 0.75" in text
+    assert dense["speedup"] == 1 and masked["predicted"] > 1.3
+    assert 0 < masked["cpu_s"] < 60 and masked["peak_mb"] > 0
+    assert sum(masked["profile"].values()) == pytest.approx(1)
