@@ -57,9 +57,8 @@ def main() -> None:
     for name, a, b in rows:
         print(f"  {name:<22} {a:.3e} FLOP   without masks {b:.3e}")
     print(f"  {'all':<22} {masked:.3e} FLOP   without masks {unmasked:.3e}: masks save {unmasked / masked:.2f} ×")
-    print(
-        f"published: {H100_HOURS} H100-hours × ${USD_PER_H100_HOUR} = ${usd:,.0f}; so {answer['utilisation']:.1%} of peak"
-    )
+    share = f"so {answer['utilisation']:.1%} of peak"
+    print(f"published: {H100_HOURS} H100-hours × ${USD_PER_H100_HOUR} = ${usd:,.0f}; {share}")
     print(f"without masks at the same utilisation: ${answer['usd_unmasked']:,.0f}")
 
 
