@@ -15,14 +15,23 @@ from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
 from shoestring.rows import micro, usd
 from shoestring.states import LEASED, TERMINAL
-from shoestring.submissions import Submission, Submitted, checked_priority, retry, run_row, submit, submit_plans
+from shoestring.submissions import (
+    Submission,
+    Submitted,
+    checked_priority,
+    record_import,
+    retry,
+    run_row,
+    submit,
+    submit_plans,
+)
 from shoestring.tables import budgets, metrics, runs, workers
 from shoestring.trials import create_sweep, finish_sweep, finish_trial, propose_trial
 
 __all__ = [
     "Submission", "Submitted", "cancel", "create_sweep", "drain_worker", "finish_sweep", "finish_trial", "pause",
-    "propose_trial", "record_evaluation", "resume", "retry", "set_budget", "set_priority", "submit", "submit_plans",
-    "tag",
+    "propose_trial", "record_evaluation", "record_import", "resume", "retry", "set_budget", "set_priority", "submit",
+    "submit_plans", "tag",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class Run:
     seed: int
     state: str  # blocked queued leased running stopping paused succeeded failed cancelled
     reason: str  # why it is in that state, in words: "budget", "waits for run 3", a failure class, ""
-    kind: str  # "experiment" | "trial" | "showcase" | "smoke"
+    kind: str  # "experiment" | "trial" | "showcase" | "import" | "finetune" | "smoke"
     parent_id: int | None  # the run it continues or retries
     sweep_id: int | None
     spec_hash: str

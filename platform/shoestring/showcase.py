@@ -59,17 +59,22 @@ def plan_showcase(survey: Survey, winner: Run, extra_usd: float) -> RunPlan:
         raise NotFound(
             f"{survey.spec.file} does not ask for run {winner.id} ({winner.name})", "give the file it is from"
         )
+    start = start_from(
+        winner, f"train it again: shoestring submit {survey.spec.file} --only {winner.experiment} --again"
+    )
     config = TrainConfig.model_validate(winner.config)
-    published = RunDir(Path(winner.run_dir)).published()
-    if not published or checkpoint_id(published[0])[0] != config.n_steps:
-        have = published[0].name if published else "none"
-        raise Conflict(
-            f"run {winner.id} has no checkpoint of its last step {config.n_steps} (newest: {have})",
-            f"train it again: shoestring submit {survey.spec.file} --only {winner.experiment} --again",
-        )
-    start = Start(checkpoint=str(published[0].resolve()), step=config.n_steps)
     request = request.called(f"showcase/{winner.name.replace('/', '-')}", notes=f"continues run {winner.id}")
     return extend_plan(request, config, start, extra_usd, survey.costs)
+
+
+def start_from(run: Run, hint: str) -> Start:
+    """The checkpoint of a run's last step, to go on from. Raises Conflict, with `hint`, when it is not there."""
+    n_steps = TrainConfig.model_validate(run.config).n_steps
+    published = RunDir(Path(run.run_dir)).published()
+    if not published or checkpoint_id(published[0])[0] != n_steps:
+        have = published[0].name if published else "none"
+        raise Conflict(f"run {run.id} has no checkpoint of its last step {n_steps} (newest: {have})", hint)
+    return Start(checkpoint=str(published[0].resolve()), step=n_steps)
 
 
 def submit_showcase(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.run_dir import checkpoint_id
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from shoestring.db import Database
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
 from shoestring.rows import micro
-from shoestring.tables import dependencies, runs
+from shoestring.tables import checkpoints, dependencies, runs
 
 if TYPE_CHECKING:
     from shoestring.run_plan import RunPlan
@@ -114,7 +115,40 @@ def _submit(conn: Connection, one: Submission, runs_dir: Path, again: bool, at: 
         stuck = found.state in ("failed", "cancelled")
         return Submitted(found.id, True, found.state, f"shoestring retry {found.id}" if stuck else "")
     waits = _check_dependencies(conn, one)
-    values = {
+    values = _values(one, 0 if found is None else found.generation + 1)
+    state = "blocked" if waits else "queued"
+    run_id = _insert(conn, values, runs_dir, state, at)
+    for other in sorted(set(one.depends_on)):
+        conn.execute(insert(dependencies).values(run_id=run_id, depends_on=other))
+    return Submitted(run_id, False, state)
+
+
+def record_import(
+    db: Database, one: Submission, *, run_dir: Path, checkpoint: Path, now: float | None = None
+) -> Submitted:
+    """Enter a run whose weights came from elsewhere: succeeded at its last step, with this checkpoint in its folder.
+
+    A run with the same `spec_hash` is returned instead.
+    """
+    at = db.now(now)
+    with db.write() as conn:
+        found = conn.execute(select(runs.c.id, runs.c.state).where(runs.c.spec_hash == one.spec_hash)).first()
+        if found is not None:
+            return Submitted(found.id, True, found.state)
+        step, token = checkpoint_id(checkpoint)
+        done = {"state": "succeeded", "step": step, "checkpoint_step": step, "started_at": at, "ended_at": at}
+        row = {**_values(one, 0), **done, "run_dir": str(run_dir), "run_after": at, "created_at": at}
+        run_id = conn.execute(insert(runs).values(row).returning(runs.c.id)).scalar_one()
+        n_bytes = sum(file.stat().st_size for file in checkpoint.iterdir())
+        published = {"run_id": run_id, "step": step, "token": token, "path": str(checkpoint), "bytes": n_bytes}
+        conn.execute(insert(checkpoints).values({**published, "created_at": at}))
+        note(conn, at, "imported", run_id, to="succeeded", name=one.name, **one.provenance.get("imported", {}))
+        return Submitted(run_id, False, "succeeded")
+
+
+def _values(one: Submission, generation: int) -> dict[str, Any]:
+    """The columns that say what was asked for."""
+    return {
         "name": one.name,
         "experiment": one.experiment,
         "project": one.project,
@@ -123,7 +157,7 @@ def _submit(conn: Connection, one: Submission, runs_dir: Path, again: bool, at: 
         "parent_id": one.parent_id,
         "sweep_id": one.sweep_id,
         "spec_hash": one.spec_hash,
-        "generation": 0 if found is None else found.generation + 1,
+        "generation": generation,
         "spec": one.spec,
         "config": one.config.model_dump(mode="json"),
         "plan": one.plan,
@@ -136,10 +170,6 @@ def _submit(conn: Connection, one: Submission, runs_dir: Path, again: bool, at: 
         "planned_micro": micro(one.planned_usd),
         "max_micro": None if one.max_usd is None else micro(one.max_usd),
     }
-    run_id = _insert(conn, values, runs_dir, "blocked" if waits else "queued", at)
-    for other in sorted(set(one.depends_on)):
-        conn.execute(insert(dependencies).values(run_id=run_id, depends_on=other))
-    return Submitted(run_id, False, "blocked" if waits else "queued")
 
 
 def _insert(conn: Connection, values: dict[str, Any], runs_dir: Path, state: str, at: float) -> int:
