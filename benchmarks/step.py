@@ -209,11 +209,13 @@ def show(rows: list[dict[str, Any]]) -> None:
 def loader(folder: Path, batch: int, seconds: float = 3.0) -> float:
     """Images/s that the loader alone delivers: shuffled batches of images and padded captions."""
     from shoestring_trainer.data import DataSet
-    from shoestring_trainer.seeds import batch_positions
+    from shoestring_trainer.seeds import epoch_order
 
     data, done, began = DataSet.open(folder), 0, time.perf_counter()
+    rows = data.train[epoch_order(0, 0, len(data.train)).numpy()]
     while time.perf_counter() - began < seconds:
-        data.batch(data.train[batch_positions(0, done, batch, len(data.train)).numpy()])
+        first = done * batch % (len(rows) - batch)
+        data.batch(rows[first : first + batch])
         done += 1
     return done * batch / (time.perf_counter() - began)
 

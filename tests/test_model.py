@@ -195,3 +195,13 @@ def test_bf16_autocast_stays_near_fp32():
     with torch.autocast("cpu", torch.bfloat16):
         rough = net(x, c_noise, captions, Keep(torch.arange(8).expand(3, -1)))
     assert close(rough.float(), net(x, c_noise, captions, Keep(torch.arange(8).expand(3, -1))), 0.1)
+
+
+def test_a_finer_grid_has_positions_over_the_same_range():
+    net = DiT(PRESETS["nano"], (3, 8, 8), 6, [(3, 16, 16)])
+    fine = net.get_buffer("positions_8x8").view(8, 8, -1)
+    assert torch.allclose(fine[::2, ::2].reshape(16, -1), net.positions, atol=1e-6)
+    net.init_weights(torch.Generator().manual_seed(0))
+    answer = net(torch.randn(2, 3, 16, 16), torch.zeros(2), Captions(torch.randn(2, 4, 6)))
+    assert answer.shape == (2, 64, 12)
+    assert not any(name.startswith("positions") for name in net.state_dict())

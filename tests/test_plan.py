@@ -244,3 +244,51 @@ def test_an_extension_by_too_little_is_refused(winner):
     request, config, costs = winner
     with pytest.raises(PlanRefused):
         extend_plan(request, config, Start(checkpoint="/x", step=config.n_steps), 1e-5, costs)
+
+
+def write_set(project: Path, name: str, **changes: object) -> None:
+    (project / "data" / name).mkdir()
+    (project / "data" / name / "manifest.json").write_text(json.dumps(MANIFEST | {"name": name} | changes))
+
+
+def test_a_stage_may_train_at_another_resolution_and_is_priced_there(project):
+    write_set(project, "large", shape=[3, 32, 32], size_px=32, digest="e" * 64)
+    text = SPEC.replace("{share: 0.2, mask: {kind: none}}", "{share: 0.2, data: large, mask: {kind: none}}")
+    (project / "experiments.yaml").write_text(text)
+    masked = plan_file(project / "experiments.yaml").runs[1]
+    assert [stage.data and stage.data.name for stage in masked.config.stages] == [None, "large"]
+    assert (masked.tokens, masked.tokens_kept) == (256, (16, 256))
+    assert masked.s_per_step[1] > 3 * masked.s_per_step[0]
+
+
+def test_a_stage_on_a_set_of_another_kind_is_told_where(project):
+    write_set(project, "wide", shape=[3, 16, 32])
+    (project / "experiments.yaml").write_text(SPEC.replace("{share: 0.2, mask", "{share: 0.2, data: wide, mask"))
+    with pytest.raises(SpecInvalid) as caught:
+        plan_file(project / "experiments.yaml")
+    assert "no multiple of tiny's 3×16×16" in caught.value.faults[0].message
+
+
+def test_several_sources_are_one_set_to_a_run_and_say_so_in_its_identity(project):
+    write_set(project, "more", digest="f" * 64, n_train=1000, caption_tokens=5.0)
+    before = plan_file(project / "experiments.yaml").runs[0]
+    listed = "data: tiny\nsources: [{data: more, origin: synthetic}, {data: tiny, weight: 3}]\n"
+    (project / "experiments.yaml").write_text(SPEC.replace("data: tiny\n", listed))
+    run = plan_file(project / "experiments.yaml").runs[0]
+    data = run.config.data
+    assert [(s.name, s.weight, s.origin) for s in data.sources] == [("tiny", 3, "real"), ("more", 1, "synthetic")]
+    assert (data.name, data.n_train, data.caption_tokens) == ("tiny", 6000, 3.5)
+    assert run.spec_hash != before.spec_hash
+
+
+@pytest.mark.parametrize(("listed", "message"), [
+    ("[{data: more}]", "`data` 'tiny', which is validated on, is not among the sources"),
+    ("[{data: tiny}, {data: latent}]", "latent has another shape and space than tiny"),
+])  # fmt: skip
+def test_sources_that_do_not_belong_together_are_told_where(project, listed, message):
+    write_set(project, "more")
+    write_set(project, "latent", space="latents", shape=[8, 4, 4])
+    (project / "experiments.yaml").write_text(SPEC.replace("data: tiny\n", f"data: tiny\nsources: {listed}\n"))
+    with pytest.raises(SpecInvalid) as caught:
+        plan_file(project / "experiments.yaml")
+    assert caught.value.faults[0].message == message and caught.value.faults[0].line == 4

@@ -217,6 +217,38 @@ def test_pictures_that_are_not_square_train_and_are_drawn(tmp_path):
         assert picture.size == (12, 16)
 
 
+def test_a_stage_at_twice_the_resolution_goes_on_with_the_same_weights_and_resumes_to_the_same_bits(tmp_path, data):
+    small = procedural_set(copies=1)
+    replace(small, name="large", images=small.images.repeat(2, 1).repeat(2, 2)).write(tmp_path / "large")
+    first, second = config(data).stages
+    large = read_manifest(tmp_path / "large")
+    job = config(data, stages=(first, second.model_copy(update={"data": large, "mask": MASKED})))
+    assert (job.n_tokens_at(0), job.n_tokens_at(1), job.model_at(1).pos_scale) == (64, 256, 2.0)
+    straight = run_dir(tmp_path / "straight", job)
+    assert train(straight.root).outcome == "succeeded"
+    sizes = [Image.open(straight.sample_step(step) / "000.png").size for step in (9, 12)]
+    assert sizes == [(32, 32), (32, 32)]
+    stopped = run_dir(tmp_path / "stopped", job)
+    for token, steps in ((0, 7), (1, 2), (2, 100)):  # just before the change, just after it, to the end
+        train(stopped.root, token, StopAfter(steps))
+    assert same_results(stopped, 2, straight)
+
+
+def test_a_run_on_several_sets_records_the_images_of_each(tmp_path, data):
+    made = procedural_set(copies=1)
+    replace(made, name="drawn-2", images=made.images[:, ::-1].copy()).write(tmp_path / "other")
+    parts = [(data, 3.0, "real"), (read_manifest(tmp_path / "other"), 1.0, "synthetic")]
+    sources = [
+        c.Source(**one.model_dump(include={"path", "name", "digest", "n_train"}), weight=weight, origin=origin)
+        for one, weight, origin in parts
+    ]
+    run = run_dir(tmp_path / "run", config(data.model_copy(update={"sources": tuple(sources)})))
+    assert train(run.root).outcome == "succeeded"
+    last = {key: value for _, key, value in series(run, 0) if key.startswith("data/")}
+    assert last["data/images_real"] + last["data/images_synthetic"] == 12 * 8
+    assert last["data/images_drawn_2"] == last["data/images_synthetic"] < last["data/images_procedural_16"]
+
+
 def test_data_that_are_not_the_ones_planned_for_are_refused(tmp_path, data):
     run_dir(tmp_path, config(data.model_copy(update={"digest": "0" * 64})))
     assert train(tmp_path).failure_class == "bad_data"

@@ -75,8 +75,8 @@ class Work:
 def works(config: TrainConfig) -> list[Work]:
     """The work of each stage of a job."""
     return [
-        Work(config.model, config.data, config.batch_size, s.mask, config.compute, config.optimizer)
-        for s in config.stages
+        Work(config.model_at(i), config.data_at(i), config.batch_size, stage.mask, config.compute, config.optimizer)
+        for i, stage in enumerate(config.stages)
     ]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from shoestring_trainer.config import NoMask, Price
 
-from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work, fit
+from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work, fit, works
 from shoestring.prices import PriceRow
 from shoestring.request import Request
 
@@ -123,16 +123,12 @@ def assumed_flops_per_s(row: PriceRow, cores: int) -> float:
 
 def stage_works(request: Request) -> list[Work]:
     """The kind of step of each stage."""
-    return [
-        Work(request.model, request.data, request.batch_size, stage.mask, request.compute, request.optimizer)
-        for stage in request.stages
-    ]
+    return works(request.probe())
 
 
 def full_work(request: Request) -> Work:
-    """The work with every token, as evaluation and sampling do it."""
-    every_token = NoMask(kind="none")
-    return Work(request.model, request.data, request.batch_size, every_token, request.compute, request.optimizer)
+    """The work with every token, as evaluation and sampling do it; at the resolution of the last stage."""
+    return replace(stage_works(request)[-1], mask=NoMask(kind="none"))
 
 
 def worst(estimates: Sequence[Estimate]) -> How:

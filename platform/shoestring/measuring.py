@@ -30,7 +30,7 @@ from shoestring.errors import EnvironmentProblem, ShoestringError, UsageError
 from shoestring.home import Home
 from shoestring.plan import Survey
 from shoestring.provenance import hardware
-from shoestring.request import Every, Request
+from shoestring.request import Request
 
 SWEEP_POINTS = 2  # shapes measured for a sweep besides its base
 
@@ -48,7 +48,7 @@ def shapes_of(survey: Survey) -> list[tuple[Request, TrainConfig]]:
     for request in requests:
         if request.compute.processes > 1:
             continue  # one process is timed; several share the cores in a way that only a run shows
-        config = _probe(request, survey)
+        config = request.probe()
         new = {work.key for work in works(config)} - seen
         if new:
             seen |= new
@@ -111,11 +111,6 @@ def _overheads(one: dict[str, Any], request: Request, startup_s: float) -> Overh
         s_per_sample_image=picture_s,
         s_per_checkpoint=one["s_per_checkpoint"],
     )
-
-
-def _probe(request: Request, survey: Survey) -> TrainConfig:
-    n = len(request.stages)
-    return request.to_config([1] * n, [0.0] * n, Every(), survey.costs.price)
 
 
 def _run_measure(configs: list[TrainConfig], seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoestring_trainer.config import DataConfig
+from shoestring_trainer.config import DataConfig, Source
 from shoestring_trainer.manifest import read_manifest
 
 from shoestring.calibration import machine, read_calibration, usable_cores
@@ -52,7 +54,9 @@ def survey(path: Path, home: Home | None = None) -> Survey:
     home = home or Home.find(path.resolve().parent)
     spec = read_spec(path)
     costs = read_costs(home, spec)
-    facts = Facts(read_data(home, spec.top.data), code_digest(), costs.row.device)
+    named = {stage.data for experiment in spec.experiments for stage in experiment.spec.stages if stage.data}
+    sets = tuple(read_data(home, name) for name in sorted(named))
+    facts = Facts(_drawn_from(home, spec), code_digest(), costs.row.device, sets)
     return Survey(spec, facts, costs, tuple(resolve(spec, facts)), tuple(resolve_sweeps(spec, facts)))
 
 
@@ -99,6 +103,46 @@ def read_data(home: Home, name: str) -> DataConfig:
         raise EnvironmentProblem(f"data set {name!r} is not built (no data/{name}/manifest.json)", hint) from None
     except ValueError as error:
         raise EnvironmentProblem(str(error), "run `dvc repro`") from None
+
+
+def _drawn_from(home: Home, spec: Spec) -> DataConfig:
+    """The file's data: one set, or several drawn from by weight. Raises SpecInvalid, EnvironmentProblem."""
+    main, sources = read_data(home, spec.top.data), spec.top.sources
+    if not sources:
+        return main
+    faults = []
+    place = spec.root.nearest(("sources",))
+    if spec.top.data not in [source.data for source in sources]:
+        what = f"`data` {spec.top.data!r}, which is validated on, is not among the sources"
+        faults.append(at(spec.file, place, "invalid_value", what, "add it, or name one of the sources as `data`"))
+    parts = []
+    for index, source in enumerate(sources):
+        found = read_data(home, source.data)
+        differs = [f for f in ("shape", "space", "caption_dim") if getattr(found, f) != getattr(main, f)]
+        if differs:
+            what = f"{source.data} has another {' and '.join(differs)} than {main.name}"
+            hint = "sets that are drawn from together share shape and encoders"
+            faults.append(at(spec.file, place.nearest((index, "data")), "does_not_fit", what, hint))
+        facts = found.model_dump(include={"path", "name", "digest", "n_train"})
+        parts.append((found, Source(**facts, weight=source.weight, origin=source.origin)))
+    if faults:
+        raise SpecInvalid(distinct(faults))
+    return mixed(main, sorted(parts, key=lambda part: part[1].name != main.name))
+
+
+def mixed(main: DataConfig, parts: Sequence[tuple[DataConfig, Source]]) -> DataConfig:
+    """One description of several sets, the first of which is `main`."""
+    total = sum(source.weight for _, source in parts)
+    tokens = sum(data.caption_tokens * source.weight for data, source in parts) / total
+    content = [(source.digest, source.weight / total, source.origin) for _, source in parts]
+    return main.model_copy(
+        update={
+            "digest": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+            "n_train": sum(source.n_train for _, source in parts),
+            "caption_tokens": tokens,
+            "sources": tuple(source for _, source in parts),
+        }
+    )
 
 
 def read_costs(home: Home, spec: Spec) -> Costs:

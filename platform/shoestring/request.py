@@ -112,6 +112,7 @@ class StageRequest(Frozen):
 
     share: float | None = Field(default=None, gt=0, le=1, description="all shares sum to 1; a single stage needs none")
     mask: Mask
+    data: Name | None = Field(default=None, description="another resolution of the file's `data`, for this stage")
     lr: float = Field(gt=0, le=10)
     warmup_steps: int = Field(default=0, ge=0, le=MAX_STEPS)
     cosine_to: float = Field(default=1.0, gt=0, le=1)
@@ -186,6 +187,7 @@ class Request(Recipe):
     experiment: Name
     project: Name
     data: DataConfig
+    stage_sets: tuple[DataConfig, ...] = ()  # those that stages name
     seed: Seed
     hardware: Name
     code_digest: str
@@ -197,11 +199,16 @@ class Request(Recipe):
     @model_validator(mode="after")
     def _makes_a_config(self) -> Request:
         try:
-            self.to_config([1] * len(self.stages), [0.0] * len(self.stages), Every(), _NO_PRICE)
+            self.probe()
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise PydanticCustomError("does_not_fit", "{message}", {"message": message}) from None
         return self
+
+    def probe(self) -> TrainConfig:
+        """The training job with one step a stage and no price: what every step of it is like."""
+        n = len(self.stages)
+        return self.to_config([1] * n, [0.0] * n, Every(), _NO_PRICE)
 
     def to_config(self, steps: list[int], usd_per_step: list[float], every: Every, price: Price) -> TrainConfig:
         """The training job with these steps, planned dollars and cadences frozen in."""
@@ -210,7 +217,8 @@ class Request(Recipe):
                 steps=n,
                 planned_usd_per_step=usd,
                 noise=stage.noise or USUAL_NOISE[self.objective.kind],
-                **stage.model_dump(exclude={"share", "noise"}),
+                data=next((one for one in self.stage_sets if one.name == stage.data), None),
+                **stage.model_dump(exclude={"share", "noise", "data"}),
             )
             for stage, n, usd in zip(self.stages, steps, usd_per_step, strict=True)
         ]
@@ -237,8 +245,9 @@ class Request(Recipe):
 
     def identity(self) -> dict[str, Any]:
         """What makes two requests the same: everything computed, with data by digest; no names, tags, priorities."""
-        facts = self.model_dump(mode="json", exclude=PRESENTATION | {"data"})
-        return {**facts, "data": self.data.model_dump(mode="json", exclude={"path", "name"})}
+        facts = self.model_dump(mode="json", exclude=PRESENTATION | {"data", "stage_sets"})
+        data, *others = (_content(one) for one in (self.data, *self.stage_sets))
+        return {**facts, "data": data, "stage_sets": others}
 
     @property
     def spec_hash(self) -> str:
@@ -276,6 +285,12 @@ class Request(Recipe):
 
 
 _NO_PRICE = Price(hardware="none", usd_per_hour=0.0, source="a check of the fields")
+
+
+def _content(data: DataConfig) -> dict[str, Any]:
+    """What a set holds: neither where it lies nor what it is called."""
+    where = {"path", "name"}
+    return data.model_dump(mode="json", exclude={"path": True, "name": True, "sources": {"__all__": where}})
 
 
 def _without_cadence(cadence: Cadence) -> dict[str, Any]:

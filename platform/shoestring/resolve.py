@@ -24,6 +24,7 @@ class Facts:
     data: DataConfig
     code_digest: str
     device: str = "cpu"
+    sets: tuple[DataConfig, ...] = ()  # those that stages name
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def _request(spec: Spec, experiment: Experiment, seed: int, facts: Facts, faults
         "experiment": experiment.name,
         "project": spec.top.project,
         "data": facts.data,
+        "stage_sets": tuple(one for one in facts.sets if one.name in {stage.data for stage in recipe.stages}),
         "seed": seed,
         "hardware": spec.top.hardware,
         "code_digest": facts.code_digest,

@@ -250,12 +250,12 @@ def _spread_over_steps(schedule: Schedule, pace: Pace) -> list[float]:
 def _run_plan(
     request: Request, config: TrainConfig, costs: Costs, estimates: list[Estimate], schedule: Schedule, spec_hash: str
 ) -> RunPlan:
-    works, data = stage_works(request), request.data
+    works = stage_works(request)
     compute = request.compute
     at_once = request.batch_size // (compute.processes * compute.accumulate)
     memory = [
         memory_bytes(
-            w.model, data.shape, data.caption_tokens, w.mask, at_once, data.caption_dim, recompute=compute.recompute
+            w.model, w.data.shape, w.data.caption_tokens, w.mask, at_once, w.data.caption_dim, compute.recompute
         )
         for w in works
     ]
@@ -273,10 +273,10 @@ def _run_plan(
         config=config,
         spec_hash=spec_hash,
         parameters=dense.parameters,
-        tokens=config.n_tokens,
-        tokens_kept=tuple(w.mask.tokens_kept(config.n_tokens) for w in works),
+        tokens=max(config.n_tokens_at(i) for i in range(len(works))),
+        tokens_kept=tuple(w.mask.tokens_kept(config.n_tokens_at(i)) for i, w in enumerate(works)),
         forward_flops=tuple(
-            forward_flops(w.model, data.shape, data.caption_tokens, w.mask, data.caption_dim) for w in works
+            forward_flops(w.model, w.data.shape, w.data.caption_tokens, w.mask, w.data.caption_dim) for w in works
         ),
         flops_per_image=flops_per_image,
         steps=schedule.steps,

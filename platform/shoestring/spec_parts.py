@@ -107,12 +107,25 @@ class Showcase(Frozen):
         return self
 
 
+class SourceSpec(Frozen):
+    """One of several data sets that are drawn from together."""
+
+    data: Name
+    weight: float = Field(default=1.0, gt=0, le=1e9, description="its share of the images is this over the sum of all")
+    origin: Literal["real", "synthetic"] = "real"
+
+
 class FileSpec(Frozen):
     """The top of experiments.yaml. Experiments and defaults are read apart, after they are merged."""
 
     version: Literal[1]
     project: Name
     data: Name = Field(description="an encoded data set: the folder data/<name>")
+    sources: tuple[SourceSpec, ...] = Field(
+        default=(),
+        max_length=64,
+        description="several sets drawn from by weight; `data`, one of them, is validated on",
+    )
     hardware: Name = Field(default="this-machine", description="a price row (`shoestring plan` shows them)")
     budget: Budget | None = Field(
         default=None, description="everything in this file together; refused above it at submission"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from dataclasses import replace
@@ -112,6 +113,7 @@ class Attempt:
             "perf/share_data": busy.data_s / busy.seconds,
             "perf/share_optimizer": busy.optimizer_s / busy.seconds,
             "system/rss_mb": self._process.memory_info().rss / 2**20,
+            **self._images_by_source(),
         }
         self.progress = replace(self.progress, window=Window())
         self._busy = Busy()
@@ -137,7 +139,8 @@ class Attempt:
     def _draw(self) -> None:
         samples = self.config.samples
         assert samples is not None
-        pictures = grids.draw(self.training.evaluator(), self.training.data, samples, self.training.accelerator.device)
+        data, device = self.training.data_after(self.step), self.training.accelerator.device
+        pictures = grids.draw(self.training.evaluator(), data, samples, device)
         folder = self.run_dir.sample_step(self.step)
         grids.write(folder, pictures, grids.meta(self.step, self.config.planned_usd_at(self.step), samples))
         self.journal.event(self.step, "samples", path=str(folder.relative_to(self.run_dir.root)))
@@ -169,15 +172,23 @@ class Attempt:
         return reasons[int(accelerator.gather(mine).max())]
 
     def _val_loss(self) -> ValLoss:
-        if self._val is None:
-            self._val = ValLoss(self.training.data, self.config.evaluate, self.training.accelerator.device)
+        data = self.training.data_after(self.step)
+        if self._val is None or self._val.data is not data:  # the first evaluation, or another resolution
+            self._val = ValLoss(data, self.config.evaluate, self.training.accelerator.device)
         return self._val
+
+    def _images_by_source(self) -> dict[str, float]:
+        """Images seen of each source and origin, for runs that have several."""
+        if len({source.name for mixture in self.training.mixtures for source in mixture.sources}) < 2:
+            return {}
+        seen = self.training.images_seen(self.step)
+        return {f"data/images_{re.sub('[^a-z0-9_]', '_', name)}": float(n) for name, n in seen.items()}
 
     def _usd(self, seconds: float) -> float:
         return seconds / 3600 * self.config.price.usd_per_hour
 
     def _flops_per_image(self, stage_index: int) -> float:
-        data, mask = self.config.data, self.config.stages[stage_index].mask
+        data, mask = self.config.data_at(stage_index), self.config.stages[stage_index].mask
         return train_flops_per_image(self.config.model, data.shape, data.caption_tokens, mask, data.caption_dim)
 
     def _flops_so_far(self) -> float:

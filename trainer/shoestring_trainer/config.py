@@ -97,8 +97,23 @@ class ModelConfig(Frozen):
 # ── data ────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Source(Frozen):
+    """One of several encoded sets that are drawn from together."""
+
+    path: str
+    name: str
+    digest: str
+    n_train: int = Field(ge=1)
+    weight: float = Field(default=1.0, gt=0, description="its share of the images is this over the sum of all")
+    origin: Literal["real", "synthetic"] = "real"
+
+
 class DataConfig(Frozen):
-    """One encoded data set: a folder with `manifest.json`; these facts are copied from the manifest."""
+    """One encoded data set: a folder with `manifest.json`; these facts are copied from the manifest.
+
+    With `sources` it stands for all of them: path, validation and prompts are the first one's, `digest` covers all,
+    `n_train` and `caption_tokens` are of all together. They share shape, space and encoders.
+    """
 
     path: str = Field(description="absolute folder of the encoded set")
     name: str
@@ -109,6 +124,7 @@ class DataConfig(Frozen):
     n_train: int = Field(ge=1)
     caption_dim: int = Field(ge=1)
     caption_tokens: float = Field(gt=0, description="mean true caption length, in tokens")
+    sources: tuple[Source, ...] = Field(default=(), description="empty: the one set itself")
 
 
 # ── objective, optimiser, stages ────────────────────────────────────────────────────────────────
@@ -176,6 +192,7 @@ class Stage(Frozen):
 
     steps: int = Field(ge=1, le=MAX_STEPS)
     mask: Mask
+    data: DataConfig | None = Field(default=None, description="another resolution; the run's own set without it")
     lr: float = Field(gt=0, le=10)
     warmup_steps: int = Field(default=0, ge=0, le=MAX_STEPS)
     cosine_to: float = Field(default=1.0, gt=0, le=1, description="lr at the end / lr; 1 = constant")
@@ -284,8 +301,24 @@ class TrainConfig(Frozen):
 
     @property
     def n_tokens(self) -> int:
-        """T: tokens an image has before masking."""
-        _, height, width = self.data.shape
+        """T: tokens an image of the run's own set has before masking."""
+        return self._tokens(self.data)
+
+    def n_tokens_at(self, index: int) -> int:
+        """T in stage `index`."""
+        return self._tokens(self.data_at(index))
+
+    def data_at(self, index: int) -> DataConfig:
+        """The set that stage `index` trains on."""
+        return self.stages[index].data or self.data
+
+    def model_at(self, index: int) -> ModelConfig:
+        """The model in stage `index`: positions are stretched by as much as the sides grew, as MicroDiT's."""
+        growth = self.data_at(index).shape[1] / self.data.shape[1]
+        return self.model.model_copy(update={"pos_scale": self.model.pos_scale * growth})
+
+    def _tokens(self, data: DataConfig) -> int:
+        _, height, width = data.shape
         return (height // self.model.patch) * (width // self.model.patch)
 
     def stage_at(self, step: int) -> tuple[int, Stage, int]:
@@ -307,10 +340,11 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> TrainConfig:
-        _, height, width = self.data.shape
         patch = self.model.patch
-        if height % patch or width % patch:
-            raise ValueError(f"model.patch {patch} does not divide the sample's {height}×{width}")
+        for data in (self.data, *(stage.data for stage in self.stages if stage.data)):
+            _, height, width = data.shape
+            if height % patch or width % patch:
+                raise ValueError(f"model.patch {patch} does not divide the sample's {height}×{width}")
         parts = self.compute.processes * self.compute.accumulate
         if self.batch_size % parts:
             raise ValueError(
@@ -318,8 +352,22 @@ class TrainConfig(Frozen):
                 f"(compute.processes {self.compute.processes} × compute.accumulate {self.compute.accumulate})"
             )
         for index, stage in enumerate(self.stages):
-            if isinstance(stage.mask, RandomMask) and self.n_tokens * (1 - stage.mask.ratio) < 1 - 1e-9:
-                raise ValueError(f"stages.{index}.mask.ratio {stage.mask.ratio} keeps no token of {self.n_tokens}")
+            n_tokens = self.n_tokens_at(index)
+            if isinstance(stage.mask, RandomMask) and n_tokens * (1 - stage.mask.ratio) < 1 - 1e-9:
+                raise ValueError(f"stages.{index}.mask.ratio {stage.mask.ratio} keeps no token of {n_tokens}")
+            if problem := _another_kind(self.data, self.data_at(index)):
+                raise ValueError(f"stages.{index}.data: {problem}")
         if self.compute.precision == "bf16" and self.compute.device == "mps":
             raise ValueError("compute.precision bf16 is not offered on mps; use fp32")
         return self
+
+
+def _another_kind(data: DataConfig, other: DataConfig) -> str:
+    """Why `other` is no other resolution of `data`; "" when it is one."""
+    for what in ("space", "caption_dim"):
+        if getattr(data, what) != getattr(other, what):
+            return f"{other.name} has {what} {getattr(other, what)}, {data.name} has {getattr(data, what)}"
+    (channels, height, width), (c, h, w) = data.shape, other.shape
+    if c != channels or h * width != w * height:
+        return f"{other.name} has shape {c}×{h}×{w}, no multiple of {data.name}'s {channels}×{height}×{width}"
+    return ""

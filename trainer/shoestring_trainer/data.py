@@ -92,12 +92,18 @@ class DataSet:
     ) -> tuple[torch.Tensor, Captions]:
         """The images at `indices`, in that order, and their captions padded to the longest of them, or to `pad_to`."""
         rows = np.asarray(indices, dtype=np.int64)
+        return self.samples(rows), pad_captions([self.states_of(int(row)) for row in rows], pad_to)
+
+    def samples(self, rows: np.ndarray) -> torch.Tensor:
+        """The images at `rows` as they are trained on: (B, C, H, W) float32."""
         if self._latents is not None:
-            x = torch.from_numpy(self._latents[rows].astype(np.float32))  # (B, C, H, W)
-        else:
-            pixels = self._images[rows].transpose(0, 3, 1, 2).astype(np.float32)
-            x = torch.from_numpy(pixels / 127.5 - 1)  # (B, 3, S, S)
-        return x, pad_captions([self._states(i) for i in self._caption_of[rows]], pad_to)
+            return torch.from_numpy(self._latents[rows].astype(np.float32))
+        pixels = self._images[rows].transpose(0, 3, 1, 2).astype(np.float32)
+        return torch.from_numpy(pixels / 127.5 - 1)
+
+    def states_of(self, row: int) -> np.ndarray:
+        """The caption states of image `row`: (L, Dc) float16."""
+        return self._states(self._caption_of[row])
 
     def prompt_states(self, prompts: Sequence[str]) -> Captions:
         """The caption states of `prompts`: looked up, or computed for sentences that are no caption of the set.
@@ -138,7 +144,7 @@ class DataSet:
     def _decoder(self) -> Decodes:
         return open_decoder(self.path / self.manifest["autoencoder"]["path"])
 
-    def _states(self, caption: int) -> np.ndarray:
+    def _states(self, caption: int | np.integer) -> np.ndarray:
         return self._text[self._offsets[caption] : self._offsets[caption + 1]]  # (L, Dc) float16
 
     def _split(self, name: str) -> np.ndarray:

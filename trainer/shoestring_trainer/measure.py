@@ -141,11 +141,15 @@ def distinct_jobs(configs: list[TrainConfig]) -> list[Job]:
     """List what differs in the time of a step, in the order of first appearance."""
     jobs: dict[str, Job] = {}
     for config in configs:
-        for stage in config.stages:
-            shape = (config.model, config.data.shape, config.batch_size, stage.mask, config.compute)
+        for index, stage in enumerate(config.stages):
+            data, model = config.data_at(index), config.model_at(index)
+            shape = (model, data.shape, config.batch_size, stage.mask, config.compute)
             key = calibration_key(*shape, config.optimizer.kind)
-            alone: Stage = stage.model_copy(update={"steps": 10**6, "warmup_steps": 0})
-            jobs.setdefault(key, Job(key, config.model_copy(update={"stages": (alone,), "start": None})))
+            alone: Stage = stage.model_copy(update={"steps": 10**6, "warmup_steps": 0, "data": None})
+            jobs.setdefault(
+                key,
+                Job(key, config.model_copy(update={"stages": (alone,), "start": None, "data": data, "model": model})),
+            )
     return list(jobs.values())
 
 

@@ -6,6 +6,7 @@ Shapes: B images, C×H×W samples, T tokens, K kept, L caption tokens, D wide, P
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,7 +35,13 @@ class DiT(nn.Module):
 
     positions: Tensor  # (T, D), fixed, not in the state dict
 
-    def __init__(self, model: ModelConfig, shape: tuple[int, int, int], caption_dim: int) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        shape: tuple[int, int, int],
+        caption_dim: int,
+        other_shapes: Sequence[tuple[int, int, int]] = (),
+    ) -> None:
         super().__init__()
         channels, height, width = shape
         assert height % model.patch == 0 and width % model.patch == 0, (shape, model.patch)
@@ -43,8 +50,14 @@ class DiT(nn.Module):
         self.recompute = False  # blocks run again in the backward pass instead of keeping what they computed
         values = model.patch**2 * channels
         self.patch_embed = nn.Linear(values, dim)
-        positions = sin_cos_positions(dim, height // model.patch, width // model.patch, model.pos_scale)
+        rows, columns = height // model.patch, width // model.patch
+        positions = sin_cos_positions(dim, rows, columns, model.pos_scale)
         self.register_buffer("positions", positions, persistent=False)
+        for _, other_height, other_width in other_shapes:  # of the same range, in finer steps
+            grid = (other_height // model.patch, other_width // model.patch)
+            table = sin_cos_positions(dim, *grid, model.pos_scale * grid[0] / rows)
+            self.register_buffer(_table_name(*grid), table, persistent=False)
+        self.grid = (rows, columns)
         self.time_mlp = nn.Sequential(nn.Linear(TIME_FEATURES, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
         self.caption_mlp = Mlp(caption_dim, dim)
         self.caption_block = CaptionBlock(dim, head_dim, caption_ffn(model))
@@ -62,8 +75,10 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor, captions: Captions, keep: Keep | None = None) -> Tensor:
         """x (B, C, H, W), c_noise (B,), captions → (B, K, P): the kept patches, in the order of `keep.ids`."""
+        grid = (x.shape[2] // self.patch, x.shape[3] // self.patch)
+        table = self.positions if grid == self.grid else self.get_buffer(_table_name(*grid))
         x = patchify(x, self.patch)  # (B, T, P)
-        positions = self.positions.expand(len(x), -1, -1)  # (B, T, D)
+        positions = table.expand(len(x), -1, -1)  # (B, T, D)
         if keep is not None and keep.place == "naive":
             x, positions = gather(x, keep.ids), gather(positions, keep.ids)  # before any token saw another
         x = self.patch_embed(x) + positions  # (B, T or K, D)
@@ -121,6 +136,10 @@ def sin_cos_positions(dim: int, rows: int, columns: int, scale: float) -> Tensor
     angles = [axis.flatten().double()[:, None] / scale * omega for axis in (right, down)]  # (T, D/4) each
     table = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=-1)
     return table[:, :dim].float()
+
+
+def _table_name(rows: int, columns: int) -> str:
+    return f"positions_{rows}x{columns}"
 
 
 def _projection(dim_in: int, dim_out: int, needed: bool) -> nn.Module:

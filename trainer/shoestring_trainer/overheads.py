@@ -27,7 +27,7 @@ def time_overheads(training: Training, scratch: Path) -> tuple[float, dict[str, 
     file, of which `s_per_picture` is decoding and writing · `s_per_checkpoint` · `s_per_point`. Files go to a
     temporary folder in `scratch`, which should be on the disk that runs write to.
     """
-    config, data, device = training.config, training.data, training.accelerator.device
+    config, data, device = training.config, training.data_after(0), training.accelerator.device
     samples = config.samples or Samples(every_steps=1, prompts=tuple(data.captions[:8]))
     first_picture = torch.zeros(1, *config.data.shape)
 
@@ -54,14 +54,16 @@ def _val_image_s(training: Training) -> float:
     config = training.config
     levels = config.evaluate.sigmas[:TIMED_LEVELS]
     n = min(config.evaluate.n_images, ROWS_AT_ONCE)
-    few = ValLoss(training.data, Evaluate(every_steps=1, n_images=n, sigmas=levels), training.accelerator.device)
+    few = ValLoss(
+        training.data_after(0), Evaluate(every_steps=1, n_images=n, sigmas=levels), training.accelerator.device
+    )
     denoise = training.evaluator().denoise
     each_s = _seconds(lambda: few(denoise)) / len(few.x) / len(levels)
     return each_s * len(config.evaluate.sigmas)
 
 
 def _picture_s(training: Training, samples: Samples, run_dir: RunDir) -> dict[str, float]:
-    n, data = len(samples.prompts), training.data
+    n, data = len(samples.prompts), training.data_after(0)
     began = time.perf_counter()
     pictures = grids.draw(training.evaluator(), data, samples, training.accelerator.device)
     drawn_s = time.perf_counter() - began

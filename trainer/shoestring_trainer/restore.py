@@ -12,8 +12,9 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.diffusion import Denoiser
 from shoestring_trainer.failures import BadCheckpoint
+from shoestring_trainer.mixture import Mixture
 from shoestring_trainer.run_dir import RunDir
-from shoestring_trainer.step import fresh_net, open_data
+from shoestring_trainer.step import fresh_net
 from shoestring_trainer.train import read_config
 
 
@@ -36,7 +37,6 @@ def restore(root: Path, untrained: bool = False, raw: bool = False) -> Restored:
     """
     run_dir = RunDir(root)
     config = read_config(run_dir)
-    data = open_data(config)
     net, step = fresh_net(config), 0
     if not untrained:
         loaded = newest_good(run_dir)
@@ -47,6 +47,8 @@ def restore(root: Path, untrained: bool = False, raw: bool = False) -> Restored:
         step = loaded.step
     device = torch.device("cuda" if config.compute.device == "cuda" and torch.cuda.is_available() else "cpu")
     net = net.to(device).eval().requires_grad_(False)
+    index, _, _ = config.stage_at(min(max(0, step - 1), config.n_steps - 1))
+    data = Mixture(config.data_at(index), config.seed).main
     return Restored(config, data, Denoiser(net, config.objective), step, device)
 
 

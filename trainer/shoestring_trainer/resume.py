@@ -47,7 +47,7 @@ def state_of(progress: Progress, training: Training, journal_offset: int) -> dic
     return {
         "step": progress.step,
         "images": progress.step * config.batch_size,
-        "epoch": progress.step * config.batch_size // len(training.data.train),
+        "epoch": progress.step * config.batch_size // training.mixtures[0].n_train,
         "wall_seconds": progress.seconds,
         "window": asdict(progress.window),
         "journal_offset": journal_offset,

@@ -9,7 +9,6 @@ import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,14 +21,15 @@ from shoestring_trainer.config import Optimizer, TrainConfig
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.diffusion import Denoiser, drop_captions
 from shoestring_trainer.ema import Ema
-from shoestring_trainer.failures import BadConfig, BadData, NotFinite
+from shoestring_trainer.failures import BadConfig, NotFinite
 from shoestring_trainer.masking import Keep, sample_keep
+from shoestring_trainer.mixture import Mixture
 from shoestring_trainer.model import Captions, DiT
 from shoestring_trainer.muon import Muon
 from shoestring_trainer.objectives import sample_sigma
 from shoestring_trainer.optimizer import AdamW
 from shoestring_trainer.schedule import lr_at
-from shoestring_trainer.seeds import batch_positions, generator
+from shoestring_trainer.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Training:
     """A network being trained, with its data, average and optimiser. Make it with `build`."""
 
     config: TrainConfig
-    data: DataSet
+    mixtures: tuple[Mixture, ...]  # one a stage; stages on the same data share it
     accelerator: Accelerator
     net: DiT  # bare; `denoiser` holds it wrapped for autocast, ranks and compilation
     denoiser: Denoiser
@@ -118,11 +118,12 @@ class Training:
         Each process draws for the whole batch and keeps its share, so that how many there are changes no number.
         """
         config, rank, n = self.config, self.accelerator.process_index, self.config.batch_size
-        _, stage, _ = config.stage_at(step)
+        index, stage, _ = config.stage_at(step)
         share = n // config.compute.processes
         mine = slice(rank * share, (rank + 1) * share)
-        positions = batch_positions(config.seed, step, n, len(self.data.train))
-        x, captions = self.data.batch(self.data.train[positions[mine].numpy()], pad_to=self._caption_tokens)
+        mixture = self.mixtures[index]
+        padded = mixture.longest_caption if config.compute.compile else None  # one length, so one graph
+        x, captions = mixture.batch(mixture.picks(step * n + mine.start, share), padded)
 
         def gen(purpose: str) -> torch.Generator:
             return generator(config.seed, step, purpose)
@@ -131,15 +132,26 @@ class Training:
         captions = drop_captions(captions, dropped)
         sigma = sample_sigma(config.objective, stage.noise, n, gen("sigma"))[mine]
         noise = torch.randn((n, *x.shape[1:]), generator=gen("noise"))[mine]
-        keep = sample_keep(stage.mask, n, config.n_tokens, gen("mask"))
+        keep = sample_keep(stage.mask, n, config.n_tokens_at(index), gen("mask"))
         to = self.accelerator.device
         keep = keep._replace(ids=keep.ids[mine].to(to)) if keep else None
         return Drawn(x.to(to), captions_to(captions, to), sigma.to(to), noise.to(to), keep)
 
-    @property
-    def _caption_tokens(self) -> int | None:
-        """Captions of one length for all batches where the network is compiled for it, else as short as can be."""
-        return self.data.longest_caption if self.config.compute.compile else None
+    def data_after(self, step: int) -> DataSet:
+        """The set to evaluate and to draw with after `step` updates: that of the stage which did the last one."""
+        return self.mixtures[self.config.stage_at(max(0, step - 1))[0]].main
+
+    def images_seen(self, step: int) -> dict[str, int]:
+        """Images drawn in `step` updates, by the name of their source and by origin."""
+        seen: dict[str, int] = {}
+        first = 0
+        for stage, mixture in zip(self.config.stages, self.mixtures, strict=True):
+            begin, end = (self.config.batch_size * min(step, edge) for edge in (first, first + stage.steps))
+            for source, before, after in zip(mixture.sources, mixture.seen(begin), mixture.seen(end), strict=True):
+                for name in (source.name, source.origin):
+                    seen[name] = seen.get(name, 0) + after - before
+            first += stage.steps
+        return seen
 
     def autocast(self) -> AbstractContextManager:
         """Compute in `compute.precision`; weights stay fp32."""
@@ -164,24 +176,19 @@ def captions_to(captions: Captions, device: torch.device) -> Captions:
     return Captions(captions.states.to(device), None if captions.mask is None else captions.mask.to(device))
 
 
-def open_data(config: TrainConfig) -> DataSet:
-    """Open the set the config names. Raises BadData when it is missing, damaged or another one."""
-    try:
-        data = DataSet.open(Path(config.data.path))
-    except (OSError, ValueError) as error:
-        raise BadData(f"data set {config.data.path}: {error}") from error
-    found = data.manifest["digest"]
-    if found != config.data.digest:
-        raise BadData(
-            f"data set {config.data.path} has digest {found[:12]}, the config was made for {config.data.digest[:12]}; "
-            f"build that set again, or submit the experiment again to use the set that is there"
-        )
-    return data
+def open_mixtures(config: TrainConfig) -> tuple[Mixture, ...]:
+    """Open what each stage trains on. Raises BadData when a set is missing, damaged or another one."""
+    opened: dict[str, Mixture] = {}
+    for index in range(len(config.stages)):
+        data = config.data_at(index)
+        opened.setdefault(data.model_dump_json(), Mixture(data, config.seed))
+    return tuple(opened[config.data_at(index).model_dump_json()] for index in range(len(config.stages)))
 
 
 def fresh_net(config: TrainConfig) -> DiT:
     """Build the network with the first weights of the run's seed, on the CPU."""
-    net = DiT(config.model, config.data.shape, config.data.caption_dim)
+    others = {stage.data.shape for stage in config.stages if stage.data} - {config.data.shape}
+    net = DiT(config.model, config.data.shape, config.data.caption_dim, sorted(others))
     net.init_weights(generator(config.seed, 0, "weights"))
     return net
 
@@ -189,7 +196,7 @@ def fresh_net(config: TrainConfig) -> DiT:
 def build(config: TrainConfig) -> Training:
     """Build a run at step 0 on the device that the config names. Raises BadConfig, BadData."""
     accelerator = open_accelerator(config)
-    data = open_data(config)
+    mixtures = open_mixtures(config)
     net = fresh_net(config).to(accelerator.device)
     net.recompute = config.compute.recompute
     ema = Ema(net, config.ema_decay)  # copied before the wrappers
@@ -198,7 +205,7 @@ def build(config: TrainConfig) -> Training:
     if config.compute.compile:
         wrapped = torch.compile(wrapped, dynamic=False)  # shapes change with the stage only: one graph a stage
     denoiser = Denoiser(wrapped, config.objective)
-    return Training(config, data, accelerator, net, denoiser, ema, optimizer)
+    return Training(config, mixtures, accelerator, net, denoiser, ema, optimizer)
 
 
 def build_optimizer(net: DiT, config: Optimizer) -> AdamW | Muon:

@@ -34,7 +34,7 @@ class ValLoss:
         if n == 0:
             raise BadData(f"data set {data.manifest['name']} has no val split, so there is nothing to evaluate on")
         x, captions = data.batch(data.val[:n])
-        self.sigmas = evaluate.sigmas
+        self.data, self.sigmas = data, evaluate.sigmas
         self.x = x.to(device)  # (N, C, H, W)
         self.captions = captions_to(captions, device)
         noise = [torch.randn(x.shape, generator=generator(NOISE_SEED, i, "val")) for i in range(len(self.sigmas))]
