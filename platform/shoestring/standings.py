@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from shoestring import queries
 from shoestring.db import Database
 from shoestring.ranking import Curve, Ranking, rank
 from shoestring.records import Run
 
+LOSSES = ("val/", "train/")  # metrics that mean something on one data set only
+
 
 def standings(db: Database, runs: list[Run], metric: str = "val/loss", at_usd: float | None = None) -> Ranking:
-    """Rank the finished ones of `runs` by experiment at equal dollars. Raises UsageError for an unknown metric."""
+    """Rank the finished ones of `runs` by experiment at equal dollars. Raises UsageError for an unknown metric.
+
+    Losses are comparable only on the same data: with a loss, runs on another set than most are left out and named.
+    """
     finished = {run.id: run for run in runs if run.state == "succeeded"}
+    others = on_other_data(list(finished.values())) if metric.startswith(LOSSES) else []
+    for run in others:
+        del finished[run.id]
     curves = [
         Curve(finished[series.run_id].experiment, finished[series.run_id].seed, series)
         for series in queries.series(db, sorted(finished), metric)
     ]
-    return rank(curves, metric, at_usd)
+    ranking = rank(curves, metric, at_usd)
+    left_out = [(run.id, f"its {metric} is of {_data(run)['name']}, another data set: compare KID") for run in others]
+    return replace(ranking, left_out=(*ranking.left_out, *left_out))
+
+
+def on_other_data(runs: Sequence[Run]) -> list[Run]:
+    """Those whose losses cannot be compared with the others': measured on another set than most of `runs`."""
+    sets = Counter(measured_on(run) for run in runs)
+    usual = max(sets, key=lambda digest: sets[digest], default="")
+    return [run for run in runs if measured_on(run) != usual]
+
+
+def measured_on(run: Run) -> str:
+    """The digest of the set that the run's losses are measured on at its end."""
+    data = _data(run)
+    sources = data.get("sources") or [data]
+    return str(sources[0].get("digest", ""))
+
+
+def _data(run: Run) -> dict[str, Any]:
+    stages = run.config.get("stages") or [{}]
+    return stages[-1].get("data") or run.config.get("data") or {}
 
 
 def newest_of(db: Database, project: str, spec_hashes: Iterable[str]) -> list[Run]:

@@ -9,6 +9,7 @@ import streamlit as st
 from shoestring import queries
 from shoestring.ranking import DIRECTIONS
 from shoestring.records import Run, Series
+from shoestring.standings import LOSSES, on_other_data
 
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import X_AXES, overlay
@@ -72,6 +73,9 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
     if not series:
         st.html(words.empty(f"No {metric} yet", "The chosen runs have not recorded it."))
         return
+    if metric.startswith(LOSSES) and (others := on_other_data(runs)):
+        named = ", ".join(f"#{r.id} {r.name}" for r in others)
+        st.info(f"{metric} is comparable only on one data set; {named} trained on another one. Compare their KID.")
     figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
