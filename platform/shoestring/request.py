@@ -23,6 +23,7 @@ from shoestring_trainer.config import (
     Objective,
     Optimizer,
     Price,
+    Sampler,
     Samples,
     Stage,
     TrainConfig,
@@ -91,7 +92,7 @@ class SamplesRequest(Cadence):
     prompts: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
         min_length=1, max_length=64, description="a list, or a text file under the project with one prompt a line"
     )
-    sampler: Literal["heun", "dpmpp2m", "euler"] = "dpmpp2m"
+    sampler: Sampler = "dpmpp2m"
     n_steps: int = Field(default=10, ge=1, le=1000)
     guidance: float = Field(default=3.0, ge=0, le=100)
     guidance_interval: tuple[float, float] | None = Field(

@@ -214,12 +214,15 @@ class Evaluate(Frozen):
     sigmas: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
+Sampler = Literal["heun", "dpmpp2m", "euler"]
+
+
 class Samples(Frozen):
     """A seeded grid of `prompts`, drawn with EMA weights."""
 
     every_steps: int = Field(ge=1, le=MAX_STEPS)
     prompts: tuple[str, ...] = Field(min_length=1, max_length=64)
-    sampler: Literal["heun", "dpmpp2m", "euler"] = "dpmpp2m"
+    sampler: Sampler = "dpmpp2m"
     n_steps: int = Field(default=10, ge=1, le=1000)
     guidance: float = Field(default=3.0, ge=0, le=100)
     guidance_interval: tuple[float, float] | None = Field(
