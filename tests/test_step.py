@@ -92,6 +92,13 @@ def test_every_objective_trains_with_every_optimiser(data, objective, optimizer)
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
+def test_bf16_computes_coarsely_and_keeps_fp32_weights(data, plain):
+    training = build(config(data, compute=c.Compute(precision="bf16")))
+    coarse = torch.tensor(updates(training))
+    assert torch.allclose(coarse, torch.tensor(plain), rtol=0.05) and not torch.equal(coarse, torch.tensor(plain))
+    assert {p.dtype for p in training.net.parameters()} == {torch.float32}
+
+
 def test_a_batch_that_cannot_be_cut_evenly_is_refused(data):
     with pytest.raises(ValueError, match=r"batch_size 8 is not divisible by 6 \(compute.processes 2 × "):
         config(data, compute=c.Compute(processes=2, accumulate=3))

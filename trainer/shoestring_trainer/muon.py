@@ -18,14 +18,15 @@ from shoestring_trainer.config import Muon as MuonConfig
 from shoestring_trainer.optimizer import AdamW, copy_state
 
 INSIDE = ("mixer.", "blocks.", "caption_block.")
-PARTS = {"qkv.weight": 3, "kv.weight": 2, "modulation.weight": 6}  # by the end of a name: matrices stacked in one
+APART = ("router", "modulation")  # few outputs, or inputs of one vector an image: gradients of low rank
+PARTS = {"qkv.weight": 3, "kv.weight": 2}  # by the end of a name: matrices stacked in one
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Newton-Schulz, kellerjordan.github.io/posts/muon
 RMS = 0.2  # of an update: AdamW's, so that its learning rate and decay carry over (arXiv 2502.16982, equation 4)
 
 
 def is_matrix(name: str, parameter: Tensor) -> bool:
     """Say whether Muon takes it: a matrix (or experts' matrices) inside a block that maps tokens to tokens."""
-    return parameter.ndim >= 2 and name.startswith(INSIDE) and "router" not in name
+    return parameter.ndim >= 2 and name.startswith(INSIDE) and not any(word in name for word in APART)
 
 
 class Muon:

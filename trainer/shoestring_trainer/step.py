@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from shoestring_trainer.config import AdamW as AdamWConfig
@@ -225,6 +226,8 @@ def open_accelerator(config: TrainConfig) -> Accelerator:
         usable = ", ".join(name for name, there in available.items() if there)
         raise BadConfig(f"compute.device {device} is not available here (usable: {usable})")
     precision = "bf16" if config.compute.precision == "bf16" else "no"
+    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+        AcceleratorState._reset_state()  # it is one a process, and `measure` builds runs of several precisions
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
     if accelerator.num_processes != config.compute.processes:
         raise BadConfig(
