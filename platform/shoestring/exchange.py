@@ -120,8 +120,9 @@ def plan_finetune(survey: Survey, run: Run, experiment: str, extra_usd: float) -
     start = start_from(run, f"shoestring status {run.id}")
     if request.data.digest != config.data.digest:
         raise Conflict(
-            f"run {run.id} draws {config.data.name}, and {survey.spec.file} trains on {request.data.name}",
-            "import the weights with that data set, or name the run's own in the file",
+            f"run {run.id} was made for {config.data.name} with digest {config.data.digest[:12]}, and {experiment} "
+            f"trains on {request.data.name} with digest {request.data.digest[:12]}",
+            "name the run's own data set in the file, or import the weights again with that one",
         )
     if request.optimizer.kind != config.optimizer.kind:
         raise Conflict(

@@ -19,7 +19,7 @@ from shoestring_trainer.config import DataConfig
 from shoestring_trainer.decoder import Decodes, open_decoder
 from shoestring_trainer.manifest import load_manifest, read_manifest
 from shoestring_trainer.model import Captions
-from shoestring_trainer.text import open_text_encoder
+from shoestring_trainer.prompts import Prompts, pad_captions
 
 
 class DataSet:
@@ -29,11 +29,10 @@ class DataSet:
         self.path = path
         self.manifest = manifest
         self.items: list[dict[str, Any]] = _read_json(path / "items.json")
-        self.captions: list[str] = _read_json(path / "captions.json")
+        self.prompts = Prompts(path, manifest["text"])
+        self.captions = self.prompts.captions
         self._images = _map(path / "images.npy")  # (N, S, S, 3) uint8
         self._latents = _map(path / "latents.npy") if manifest["space"] == "latents" else None  # (N, C, H, W) float16
-        self._text = _map(path / "text.npy")  # (all tokens, Dc) float16
-        self._offsets = np.load(path / "text_offsets.npy")  # (captions + 1,) int64
         self._caption_of = np.array([item["caption"] for item in self.items], dtype=np.int64)  # (N,)
         self.train, self.val, self.holdout = (self._split(name) for name in ("train", "val", "holdout"))
         n = len(self.items)
@@ -82,10 +81,10 @@ class DataSet:
 
     # ── training ────────────────────────────────────────────────────────────────────────────────
 
-    @cached_property
+    @property
     def longest_caption(self) -> int:
         """Tokens of the longest caption of the set."""
-        return int(np.diff(self._offsets).max())
+        return self.prompts.longest
 
     def batch(
         self, indices: Sequence[int] | np.ndarray | torch.Tensor, pad_to: int | None = None
@@ -103,16 +102,14 @@ class DataSet:
 
     def states_of(self, row: int) -> np.ndarray:
         """The caption states of image `row`: (L, Dc) float16."""
-        return self._states(self._caption_of[row])
+        return self.prompts.states_of(self._caption_of[row])
 
     def prompt_states(self, prompts: Sequence[str]) -> Captions:
         """The caption states of `prompts`: looked up, or computed for sentences that are no caption of the set.
 
         Raises ValueError when the text encoder is needed and not installed, or is not the set's own.
         """
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._caption_ids]
-        computed = dict(zip(new, self._text_encoder.encode(new), strict=True)) if new else {}
-        return pad_captions([computed[p] if p in computed else self._states(self._caption_ids[p]) for p in prompts])
+        return self.prompts(prompts)
 
     # ── pictures and words for people ───────────────────────────────────────────────────────────
 
@@ -133,33 +130,11 @@ class DataSet:
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def _caption_ids(self) -> dict[str, int]:
-        return {caption: index for index, caption in enumerate(self.captions)}
-
-    @cached_property
-    def _text_encoder(self) -> Any:
-        return open_text_encoder(self.manifest["text"])
-
-    @cached_property
     def _decoder(self) -> Decodes:
         return open_decoder(self.path / self.manifest["autoencoder"]["path"])
 
-    def _states(self, caption: int | np.integer) -> np.ndarray:
-        return self._text[self._offsets[caption] : self._offsets[caption + 1]]  # (L, Dc) float16
-
     def _split(self, name: str) -> np.ndarray:
         return np.array([i for i, item in enumerate(self.items) if item["split"] == name], dtype=np.int64)
-
-
-def pad_captions(states: Sequence[np.ndarray], pad_to: int | None = None) -> Captions:
-    """Stack captions of different lengths, zeros behind the shorter ones: (B, L, Dc) float32 and (B, L) True = real."""
-    longest = pad_to or max(len(one) for one in states)
-    padded = torch.zeros(len(states), longest, states[0].shape[1])  # (B, L, Dc)
-    mask = torch.zeros(len(states), longest, dtype=torch.bool)  # (B, L)
-    for row, one in enumerate(states):
-        padded[row, : len(one)] = torch.from_numpy(one.astype(np.float32))
-        mask[row, : len(one)] = True
-    return Captions(padded, mask)
 
 
 def _map(path: Path) -> np.ndarray:

