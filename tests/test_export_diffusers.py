@@ -17,10 +17,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from shoestring_trainer import config as c
 from shoestring_trainer import export_diffusers, import_public, sample
+from shoestring_trainer.data import DataSet
 from shoestring_trainer.model import DiT
 from shoestring_trainer.prepare.procedural import procedural_set
+from shoestring_trainer.prompts import Prompts
 from shoestring_trainer.public_layout import constants, export_weights, sizes_of
 from shoestring_trainer.run_dir import RunDir
+from shoestring_trainer.text import MINILM, open_text_encoder
 
 MODEL = c.ModelConfig(
     dim=32, depth=3, head_dim=8, multiple_of=8, patch=2, mixer_depth=1, mixer_dim=24, experts=c.Experts(count=3)
@@ -115,3 +118,16 @@ def test_a_folder_of_something_else_is_left_alone(runs, tmp_path, capsys):
     assert export_diffusers.main([str(runs["pixels"].root), "--out", str(tmp_path / "mine")]) == 1
     assert "is no exported model" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.slow
+def test_a_sentence_encoder_goes_along_and_encodes_new_sentences(tmp_path):
+    made = procedural_set(copies=1)
+    states = [np.zeros((2, MINILM["dim"]), np.float16) for _ in made.captions]
+    replace(made, text_states=states, text=MINILM).write(tmp_path / "set")
+    assert export_diffusers._write_text_encoder(tmp_path / "text_encoder", DataSet.open(tmp_path / "set"))
+    carried = Prompts.from_pretrained(tmp_path / "text_encoder")
+    new = "a small green house"
+    expected = open_text_encoder(MINILM).encode([new])[0]
+    assert (carried([new]).states[0].numpy() == expected.astype(np.float32)).all()
+    assert not carried([made.captions[0]]).states.any()  # a caption of the set is looked up

@@ -43,7 +43,7 @@ def export_file(root: Path, out: Path, raw: bool = False) -> dict[str, Any]:
     from safetensors.torch import save_file
 
     from shoestring_trainer.public_layout import constants, export_weights, sizes_of
-    from shoestring_trainer.restore import newest_good
+    from shoestring_trainer.restore import newest_good, stage_before
     from shoestring_trainer.train import read_config
 
     if out.suffix != ".safetensors":
@@ -51,11 +51,13 @@ def export_file(root: Path, out: Path, raw: bool = False) -> dict[str, Any]:
     run_dir = RunDir(root)
     config = read_config(run_dir)
     loaded = newest_good(run_dir)
-    tensors = export_weights(loaded.weights if raw else loaded.ema, config.model.patch)
-    sizes = sizes_of(config.model, config.data.shape, config.data.caption_dim, config.objective)
+    index = stage_before(config, loaded.step)
+    model, data = config.model_at(index), config.data_at(index)
+    tensors = export_weights(loaded.weights if raw else loaded.ema, model.patch)
+    sizes = sizes_of(model, data.shape, data.caption_dim, config.objective)
     came = _as_it_came(root / RECORD)
     if came is None:
-        tensors |= constants(config.model, config.data.shape)
+        tensors |= constants(model, data.shape)
     else:
         fixed, formats = came
         tensors = {name: value.to(formats[name]) for name, value in tensors.items()} | fixed
