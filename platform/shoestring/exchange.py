@@ -109,7 +109,7 @@ def submit_finetune(
     if run.state != "succeeded":
         raise Conflict(f"run {run.id} is {run.state}: only a finished run is trained on", f"shoestring status {run.id}")
     planned = plan_finetune(survey, run, experiment, extra_usd)
-    origin = {"kind": "finetune", "parent_id": run.id, "provenance": provenance}
+    origin: dict[str, Any] = {"kind": "finetune", "parent_id": run.id, "provenance": provenance}
     return actions.submit_plans(db, [planned], runs_dir=home.runs, **origin)[0]
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diffusers import DiffusionPipeline
-from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
 from PIL import Image
 
 
 class ShoestringPipeline(DiffusionPipeline):
     """A network, sentences to states, and latents to pictures (`vae`: none where samples are pixels)."""
 
+    transformer: Any
+    text_encoder: Any
+    vae: Any
     _optional_components = ["vae"]  # noqa: RUF012 (diffusers reads it so)
 
     def __init__(
@@ -47,9 +49,9 @@ class ShoestringPipeline(DiffusionPipeline):
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         how, numbers = self.config, [(seed, i) for i in range(len(prompts))]
-        interval = None if how.guidance_low is None else (how.guidance_low, how.guidance_high)
+        interval = None if how["guidance_low"] is None else (how["guidance_low"], how["guidance_high"])
         captions = self.text_encoder(prompts)
-        x = self.transformer.draw(captions, numbers, num_inference_steps, guidance_scale, how.sampler, interval)
+        x = self.transformer.draw(captions, numbers, num_inference_steps, guidance_scale, how["sampler"], interval)
         pictures = (self.vae or self.transformer).decode(x)
         if output_type == "pil":
             pictures = [Image.fromarray(pixels) for pixels in pictures]

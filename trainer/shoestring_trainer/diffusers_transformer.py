@@ -23,7 +23,7 @@ from shoestring_trainer.sampling import noise_levels, sample
 from shoestring_trainer.seeds import generator
 
 
-class ShoestringTransformer(ModelMixin, ConfigMixin):
+class ShoestringTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc] # diffusers' own way
     """A masked DiT and its objective. `model` and `objective` are those of the run's `config.json`."""
 
     @register_to_config

@@ -127,7 +127,8 @@ def _write_transformer(folder: Path, restored: Restored) -> None:
         caption_dim=config.data.caption_dim,
         objective=config.objective.model_dump(mode="json"),
     )
-    carried.net.load_state_dict(restored.denoiser.net.state_dict())
+    trained: Any = restored.denoiser.net
+    carried.net.load_state_dict(trained.state_dict())
     carried.save_pretrained(folder)
     modules = carried_modules()
     digest = hashlib.sha256(json.dumps(modules).encode()).hexdigest()[:12]

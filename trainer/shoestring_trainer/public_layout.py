@@ -135,7 +135,11 @@ def find_prefixes(names: Iterable[str]) -> list[str]:
 def sizes_of(model: ModelConfig, shape: tuple[int, int, int], caption_dim: int, objective: Objective) -> dict[str, Any]:
     """Describe a checkpoint as its `config` metadata does: what shapes do not tell is in it."""
     channels, height, width = shape
-    facts = {"latent": height if height == width else [height, width], "channels": channels, "cap_dim": caption_dim}
+    facts: dict[str, Any] = {
+        "latent": height if height == width else [height, width],
+        "channels": channels,
+        "cap_dim": caption_dim,
+    }
     facts |= {"objective": objective.model_dump(mode="json")}
     return model_sizes(model) | facts | ({"sigma_data": objective.sigma_data} if isinstance(objective, Edm) else {})
 
