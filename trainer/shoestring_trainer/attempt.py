@@ -32,8 +32,12 @@ class Busy(NamedTuple):
     optimizer_s: float = 0.0
 
     def add(self, images: int, seconds: float, update: Update) -> Busy:
-        more = (images, seconds, update.data_s, update.optimizer_s)
-        return Busy(*(old + new for old, new in zip(self, more, strict=True)))
+        return Busy(
+            self.images + images,
+            self.seconds + seconds,
+            self.data_s + update.data_s,
+            self.optimizer_s + update.optimizer_s,
+        )
 
 
 class Attempt:

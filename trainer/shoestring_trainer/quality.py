@@ -27,13 +27,12 @@ from shoestring_trainer.failures import BadData, classify
 from shoestring_trainer.run_dir import write_atomic
 
 if TYPE_CHECKING:  # torch waits until the arguments are right
-    from collections.abc import Callable
-
     import numpy as np
     from torch import Tensor
 
     from shoestring_trainer.data import DataSet
     from shoestring_trainer.features import FeatureNet
+    from shoestring_trainer.metrics import Ridge
     from shoestring_trainer.restore import Restored
 
 MAX_REAL, MAX_FIT = 1000, 1500
@@ -120,7 +119,7 @@ def _by_split(
     held_out: np.ndarray,
     caption_of: tuple[list[int], list[int]],
     features: tuple[Tensor, Tensor],
-    embed: Callable[[Tensor], Tensor],
+    ridge: Ridge,
     choices: Tensor,
 ) -> dict[str, float]:
     """KID and R@1 of each split alone; `caption_of` and `features` are of the real pictures and of the drawn ones.
@@ -141,7 +140,7 @@ def _by_split(
         if min(len(real), len(drawn)) < 3:
             continue
         kid = metrics.kid(drawn, real)
-        first = metrics.similarities(embed(drawn), choices).argmax(1)
+        first = metrics.similarities(ridge(drawn), choices).argmax(1)
         values |= {
             f"eval/kid_effnet_{name}": kid.value,
             f"eval/kid_effnet_{name}_se": kid.se,
