@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoestring_trainer.failures import BadConfig, classify
+from shoestring_trainer.failures import BadConfig, told_in_a_line
 
 if TYPE_CHECKING:
     from shoestring_trainer.data import DataSet
@@ -45,6 +45,7 @@ pipe("{prompt}", seed=0, num_inference_steps=20, guidance_scale=3.0).images[0].s
 """
 
 
+@told_in_a_line
 def main(argv: list[str] | None = None) -> int:
     """Export one run; print what it is as JSON; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -54,14 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or an earlier export")
     parser.add_argument("--raw", action="store_true", help="the trained weights; default: their moving average")
     args = parser.parse_args(argv)
-    try:
-        facts = export_folder(args.run_dir, args.out, args.raw)
-    except Exception as error:
-        failure_class, detail = classify(error)
-        if failure_class == "error":
-            raise
-        print(f"{failure_class}: {detail}", file=sys.stderr)
-        return 1
+    facts = export_folder(args.run_dir, args.out, args.raw)
     print(json.dumps(facts))
     return 0
 

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shoestring_trainer.failures import BadCheckpoint, BadConfig, classify
+from shoestring_trainer.failures import BadCheckpoint, BadConfig, told_in_a_line
 from shoestring_trainer.import_public import RECORD
 from shoestring_trainer.run_dir import RunDir
 
 
+@told_in_a_line
 def main(argv: list[str] | None = None) -> int:
     """Export one run; print what it is as JSON; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -22,14 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
     parser.add_argument("--raw", action="store_true", help="the trained weights; default: their moving average")
     args = parser.parse_args(argv)
-    try:
-        facts = export_file(args.run_dir, args.out, args.raw)
-    except Exception as error:
-        failure_class, detail = classify(error)
-        if failure_class == "error":
-            raise
-        print(f"{failure_class}: {detail}", file=sys.stderr)
-        return 1
+    facts = export_file(args.run_dir, args.out, args.raw)
     print(json.dumps(facts))
     return 0
 

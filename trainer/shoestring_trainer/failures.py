@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
+import sys
+from collections.abc import Callable
 
 from shoestring_trainer.run_dir import EXIT_STOPPED, EXIT_TRY_AGAIN, Result
 
@@ -43,6 +46,23 @@ def classify(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RuntimeError) and "allocate memory" in detail:  # torch's CPU allocator
         return "out_of_memory", f"{detail}; lower batch_size or the model"
     return "error", f"{type(error).__name__}: {detail}"
+
+
+def told_in_a_line(main: Callable[..., int]) -> Callable[..., int]:
+    """Let a command end with 1 and one line on standard error, `class: detail`, for every failure that has a class."""
+
+    @functools.wraps(main)
+    def told(argv: list[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except Exception as error:
+            failure_class, detail = classify(error)
+            if failure_class == "error":
+                raise
+            print(f"{failure_class}: {detail}", file=sys.stderr)
+            return 1
+
+    return told
 
 
 def exit_code(result: Result) -> int:

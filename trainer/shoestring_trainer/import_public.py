@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring_trainer import config as c
-from shoestring_trainer.failures import BadCheckpoint, BadConfig, BadData, classify
+from shoestring_trainer.failures import BadCheckpoint, BadConfig, BadData, told_in_a_line
 from shoestring_trainer.manifest import read_manifest
 from shoestring_trainer.presets import PRESETS
 from shoestring_trainer.run_dir import RunDir, fsync_dir
@@ -38,6 +38,7 @@ class Public:
     left: int
 
 
+@told_in_a_line
 def main(argv: list[str] | None = None) -> int:
     """Import one file; print what it is as JSON; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -50,14 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", default="", help="a preset, or a JSON file of sizes, for what shapes do not tell")
     parser.add_argument("--prefix", help="what stands before the layout's names, when there are several")
     args = parser.parse_args(argv)
-    try:
-        facts = import_file(args)
-    except Exception as error:
-        failure_class, detail = classify(error)
-        if failure_class == "error":
-            raise
-        print(f"{failure_class}: {detail}", file=sys.stderr)
-        return 1
+    facts = import_file(args)
     print(json.dumps(facts))
     return 0
 

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import Stage, TrainConfig
-from shoestring_trainer.failures import BadConfig, classify
+from shoestring_trainer.failures import BadConfig, told_in_a_line
 from shoestring_trainer.flops import calibration_key, train_flops_per_image
 from shoestring_trainer.run_dir import write_atomic
 from shoestring_trainer.supervise import process_started_at
@@ -68,6 +68,7 @@ class Job:
         }
 
 
+@told_in_a_line
 def main(argv: list[str] | None = None) -> int:
     """Measure; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m shoestring_trainer.measure", description=__doc__.splitlines()[0])
@@ -76,15 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="of steps for each distinct shape (default 6)")
     args = parser.parse_args(argv)
     keep_memory()
-    try:
-        configs = read_configs(args.configs)
-        measured = measure(configs, args.seconds, args.out.resolve().parent, process_started_at())
-    except Exception as error:
-        failure_class, detail = classify(error)
-        if failure_class == "error":
-            raise
-        print(f"{failure_class}: {detail}", file=sys.stderr)
-        return 1
+    configs = read_configs(args.configs)
+    measured = measure(configs, args.seconds, args.out.resolve().parent, process_started_at())
     write_atomic(args.out, json.dumps(measured, indent=1, allow_nan=False).encode())
     return 0
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring_trainer.config import Samples
-from shoestring_trainer.failures import BadData, classify
+from shoestring_trainer.failures import BadData, told_in_a_line
 from shoestring_trainer.run_dir import write_atomic
 
 if TYPE_CHECKING:  # torch waits until the arguments are right
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # torch waits until the arguments are right
 MAX_REAL, MAX_FIT = 1000, 1500
 
 
+@told_in_a_line
 def main(argv: list[str] | None = None) -> int:
     """Measure a run's quality; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m shoestring_trainer.quality", description=__doc__.splitlines()[0])
@@ -54,14 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.n < 3 or not 1 <= args.batch <= 64 or args.steps < 1:
         parser.error("--n at least 3, --batch 1 to 64, --steps at least 1")
-    try:
-        measured = measure(args)
-    except Exception as error:
-        failure_class, detail = classify(error)
-        if failure_class == "error":
-            raise
-        print(f"{failure_class}: {detail}", file=sys.stderr)
-        return 1
+    measured = measure(args)
     write_atomic(args.out, json.dumps(measured, indent=1, allow_nan=False).encode())
     return 0
 

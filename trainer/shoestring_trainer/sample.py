@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import Samples, TrainConfig
-from shoestring_trainer.failures import BadConfig, classify
+from shoestring_trainer.failures import BadConfig, told_in_a_line
 
 DEFAULT_PROMPTS = 16
 
 
+@told_in_a_line
 def main(argv: list[str] | None = None) -> int:
     """Draw the pictures and a grid; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m shoestring_trainer.sample", description=__doc__.splitlines()[0])
@@ -28,14 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--untrained", action="store_true", help="with the weights that training started from")
     args = parser.parse_args(argv)
     keep_memory()
-    try:
-        draw(args)
-    except Exception as error:
-        failure_class, detail = classify(error)
-        if failure_class == "error":
-            raise
-        print(f"{failure_class}: {detail}", file=sys.stderr)
-        return 1
+    draw(args)
     return 0
 
 
