@@ -29,4 +29,4 @@ def test_a_run_measured_on_another_data_set_is_left_out_of_a_ranking_by_loss_and
     finish(db, submission, tmp_path, losses, other={"digest": "1", "name": "emoji-64"})
     ranking = standings(db, queries.runs(db))
     assert [place.experiment for place in ranking.places] == ["b", "a"]
-    assert ranking.left_out == ((3, "its val/loss is of emoji-64, another data set: compare KID"),)
+    assert ranking.left_out == ((3, "its val/loss is measured on emoji-64 1, 128 images: compare KID"),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from shoestring import queries
 from shoestring.db import Database
@@ -29,27 +28,24 @@ def standings(db: Database, runs: list[Run], metric: str = "val/loss", at_usd: f
         for series in queries.series(db, sorted(finished), metric)
     ]
     ranking = rank(curves, metric, at_usd)
-    left_out = [(run.id, f"its {metric} is of {_data(run)['name']}, another data set: compare KID") for run in others]
+    left_out = [(run.id, f"its {metric} is measured on {measured_on(run)}: compare KID") for run in others]
     return replace(ranking, left_out=(*ranking.left_out, *left_out))
 
 
 def on_other_data(runs: Sequence[Run]) -> list[Run]:
     """Those whose losses cannot be compared with the others': measured on another set than most of `runs`."""
     sets = Counter(measured_on(run) for run in runs)
-    usual = max(sets, key=lambda digest: sets[digest], default="")
+    usual = max(sets, key=lambda one: sets[one], default="")
     return [run for run in runs if measured_on(run) != usual]
 
 
 def measured_on(run: Run) -> str:
-    """The digest of the set that the run's losses are measured on at its end."""
-    data = _data(run)
-    sources = data.get("sources") or [data]
-    return str(sources[0].get("digest", ""))
-
-
-def _data(run: Run) -> dict[str, Any]:
+    """What a run's losses are measured on at its end, in words: data set and evaluation; equal, or not comparable."""
     stages = run.config.get("stages") or [{}]
-    return stages[-1].get("data") or run.config.get("data") or {}
+    data = stages[-1].get("data") or run.config.get("data") or {}
+    main = (data.get("sources") or [data])[0]
+    n_images = run.config.get("evaluate", {}).get("n_images")
+    return f"{main.get('name')} {str(main.get('digest'))[:6]}, {n_images} images"
 
 
 def newest_of(db: Database, project: str, spec_hashes: Iterable[str]) -> list[Run]:

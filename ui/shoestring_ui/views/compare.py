@@ -75,7 +75,7 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
         return
     if metric.startswith(LOSSES) and (others := on_other_data(runs)):
         named = ", ".join(f"#{r.id} {r.name}" for r in others)
-        st.info(f"{metric} is comparable only on one data set; {named} trained on another one. Compare their KID.")
+        st.info(f"{metric} is measured on something else for {named}, so it does not compare: look at KID.")
     figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""

@@ -10,7 +10,7 @@ import streamlit as st
 from shoestring import queries
 from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, direction
 from shoestring.records import Run, Series
-from shoestring.standings import standings
+from shoestring.standings import measured_on, standings
 
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import Point, quality_per_dollar
@@ -78,9 +78,8 @@ def _states(runs: Sequence[Run]) -> str:
 
 
 def comparable(run: Run) -> str:
-    """What must be equal for two runs' quality to be compared: project, data and the fixed evaluation."""
-    data, how = run.config.get("data", {}), run.config.get("evaluate", {})
-    return f"{run.project}: {data.get('name')} {str(data.get('digest'))[:6]}, {how.get('n_images')} images"
+    """What must be equal for two runs' quality to be compared."""
+    return f"{run.project}: {measured_on(run)}"
 
 
 def _controls(runs: Sequence[Run]) -> tuple[list[Run], str, bool]:

@@ -51,6 +51,8 @@ def _top(run: Run) -> None:
     st.html(words.figures(_figures(run)))
     st.html(words.bar(run.spent_usd, run.planned_usd, run.max_usd))
     st.html(words.facts(_facts(run)))
+    for one in ask(queries.speed_ups, run.id):
+        st.html(f"<p class='note'>Mask {words.escape(one.words())}.</p>")
 
 
 def _reason(run: Run) -> str:
@@ -108,7 +110,6 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("Price", words.money(rate) + f" {words.escape(str(price.get('hardware', '')))}" if rate else ""),
         ("Parameters", amounts.count(run.plan.get("parameters"))),
         ("FLOPs", amounts.count(run.plan.get("flop"))),
-        ("Mask", "<br>".join(words.escape(one.words()) for one in ask(queries.speed_ups, run.id))),
         ("Data", words.escape(f"{data.get('name', '')} {str(data.get('digest', ''))[:10]}".strip())),
         ("Spec", words.escape(run.spec_hash[:10])),
         ("Git", words.escape(commit.strip())),
