@@ -3,10 +3,11 @@
     python benchmarks/step.py --preset spark
     python benchmarks/step.py --preset microdit-tiny-2 --batches 16 --rounds 3 --profile
 
-Each (ratio, batch) is a process of its own with the allocator set (recipe: page faults flatter masking), doing exactly
-forward, backward, clip and AdamW on random latents. They take turns, one step each, so a slow minute of the machine
-falls on all alike; printed are medians, and ratios between processes of the same round. Memory is the peak beyond what
-imports take. `--data DIR` also times the loader on an encoded set.
+A turn is a process of its own with the allocator set (recipe: page faults flatter masking), doing exactly forward,
+backward, clip and AdamW on random latents: one step to warm up, then `--steps` timed ones. The ratios take turns, so a
+slow minute of the machine falls on all alike, and only one is in memory at a time; printed are medians, and ratios
+between turns of one round. Memory is the peak beyond what imports take. `--data DIR` also times the loader on an
+encoded set.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def main() -> None:
     parser.add_argument("--preset", default="spark", help="a name of shoestring_trainer.presets")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.0, 0.5, 0.75])
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--rounds", type=int, default=5, help="timed steps of each, after two to warm up")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each ratio")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps in a turn")
     parser.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw")
     parser.add_argument("--profile", action="store_true", help="where the seconds of a step go, by kind of operation")
     parser.add_argument("--data", type=Path, metavar="DIR", help="an encoded set, to time the loader on")
@@ -144,34 +146,37 @@ def peak_mb() -> float:
 
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
     """Time all ratios at one batch size in turns; a row for each."""
-    processes, rows, rounds = [], [], []
-    for ratio in args.ratios:
-        asked = {"preset": args.preset, "ratio": ratio, "batch": batch, "optimizer": args.optimizer}
-        argv = [sys.executable, __file__, "--child", json.dumps(asked)]
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        rows.append({"ratio": ratio, "batch": batch, **ask(process)})
-    for number in range(args.rounds + 2):
-        answers = [ask(process, "step") for process in processes]
-        rounds += [answers] if number >= 2 else []
-        print(f"\rbatch {batch}: round {number + 1} of {args.rounds + 2}", end="", file=sys.stderr, flush=True)
+    rows: list[dict[str, Any]] = [{"ratio": ratio, "batch": batch} for ratio in args.ratios]
+    rounds = []
+    for number in range(args.rounds):
+        print(f"\rbatch {batch}: round {number + 1} of {args.rounds}", end="", file=sys.stderr, flush=True)
+        rounds.append([turn(args, row, number == args.rounds - 1) for row in rows])
     print(file=sys.stderr)
-    for index, (row, process) in enumerate(zip(rows, processes, strict=True)):
-        own = [answers[index] for answers in rounds]
-        against = [answers[0]["cpu_s"] / answers[index]["cpu_s"] for answers in rounds]
+    for index, row in enumerate(rows):
+        own = [turns[index] for turns in rounds]
+        against = [turns[0]["cpu_s"] / turns[index]["cpu_s"] for turns in rounds]
         row |= {
             "cpu_s": statistics.median(a["cpu_s"] for a in own),
             "images_per_s": batch / min(a["wall_s"] for a in own),
-            "peak_mb": own[-1]["peak_mb"] - row["imported_mb"],
+            "peak_mb": max(a["peak_mb"] for a in own) - row["imported_mb"],
             "speedup": statistics.median(against),
             "speedup_range": [min(against), max(against)],
             "predicted": rows[0]["flops"] / row["flops"],
         }
-        if args.profile:
-            row["profile"] = ask(process, "profile")
-    for process in processes:
-        process.communicate()
     return rows
+
+
+def turn(args: argparse.Namespace, row: dict[str, Any], last: bool) -> dict[str, float]:
+    """One turn of a row's process: medians of its timed steps. What does not change is written into `row`."""
+    asked = {"preset": args.preset, "optimizer": args.optimizer, "ratio": row["ratio"], "batch": row["batch"]}
+    argv = [sys.executable, __file__, "--child", json.dumps(asked)]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    row |= ask(process)
+    answers = [ask(process, "step") for _ in range(1 + args.steps)][1:]
+    if last and args.profile:
+        row["profile"] = ask(process, "profile")
+    process.communicate()
+    return {name: statistics.median(answer[name] for answer in answers) for name in answers[0]}
 
 
 def ask(process: subprocess.Popen[str], line: str = "") -> dict[str, Any]:

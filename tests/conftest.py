@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgres import Postgres
 from shoestring import migrate
 from shoestring.actions import Submission
 from shoestring.db import Database
@@ -35,10 +36,30 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this test run."""
+    with Postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def db(migrated: Path, tmp_path: Path) -> Database:
-    """A database of this test's own."""
+def sqlite_db(migrated: Path, tmp_path: Path) -> Database:
+    """An SQLite database of this test's own."""
     return Database(f"sqlite:///{shutil.copy(migrated, tmp_path / 'shoestring.db')}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of this test's own, once of each kind."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_db")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    opened = Database(server.new())
+    yield opened
+    opened.close()
+    server.drop(opened.url.database)
 
 
 @pytest.fixture(scope="session")

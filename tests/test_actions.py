@@ -64,7 +64,7 @@ def test_the_same_spec_from_many_at_once_is_one_run(db, submit, submission):
         "with ThreadPoolExecutor(3) as pool:\n"
         "    print(*pool.map(lambda i: actions.submit(db, [one], runs_dir=Path('/r'))[0].existed, range(25)))\n"
     )
-    argv = [sys.executable, "-c", code, f"sqlite:///{db.path}"]
+    argv = [sys.executable, "-c", code, db.url.render_as_string(hide_password=False)]
     crowd = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(submission().config.model_dump_json(), timeout=240)[0].split() for process in crowd]
     assert sorted(said[0] + said[1]) == ["False"] + 49 * ["True"]

@@ -37,13 +37,13 @@ def test_readers_do_not_wait_for_a_writer_and_do_not_see_what_is_not_committed(d
     assert budgets(db) == 1
 
 
-def test_sqlite_is_durable_checks_references_and_logs_ahead(db):
-    with db.read() as conn:
+def test_sqlite_is_durable_checks_references_and_logs_ahead(sqlite_db):
+    with sqlite_db.read() as conn:
         pragmas = {
             name: conn.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-    with pytest.raises(IntegrityError), db.write() as conn:
+    with pytest.raises(IntegrityError), sqlite_db.write() as conn:
         conn.execute(text("INSERT INTO dependencies (run_id, depends_on) VALUES (1, 2)"))
 
 
@@ -54,8 +54,8 @@ def test_a_write_inside_a_write_fails_instead_of_waiting_for_itself(db):
         conn.execute(text(ADD_BUDGET))
 
 
-def test_writers_of_other_processes_take_turns(db):
-    with db.write() as conn:
+def test_writers_of_other_processes_take_turns(sqlite_db):
+    with sqlite_db.write() as conn:
         conn.execute(text("INSERT INTO budgets (project, max_micro, updated_at) VALUES ('counter', 0, 0)"))
     code = (
         "import sys; from shoestring.db import Database; from sqlalchemy import text\n"
@@ -65,10 +65,10 @@ def test_writers_of_other_processes_take_turns(db):
         "        n = conn.scalar(text('SELECT max_micro FROM budgets'))\n"
         "        conn.execute(text('UPDATE budgets SET max_micro = :n'), {'n': n + 1})\n"
     )
-    url = f"sqlite:///{db.path}"
+    url = f"sqlite:///{sqlite_db.path}"
     writers = [subprocess.Popen([sys.executable, "-c", code, url]) for _ in range(2)]
     assert [writer.wait(240) for writer in writers] == [0, 0]
-    with db.read() as conn:
+    with sqlite_db.read() as conn:
         assert conn.scalar(text("SELECT max_micro FROM budgets")) == 100
 
 

@@ -25,7 +25,7 @@ LAYERS = [
     {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
     # state: SQL lives here
-    {"tables", "rows", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs", "submissions",
+    {"tables", "rows", "bulk", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs", "submissions",
      "trials", "actions", "ledger", "series", "waiting", "queries"},
     {"executors", "tracking"},
     {"heart", "attempt", "worker", "dispatcher", "live", "measuring", "standings", "sweep", "showcase", "evaluation",

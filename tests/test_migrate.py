@@ -48,13 +48,13 @@ def test_upgrades_at_the_same_time_make_one_schema(tmp_path: Path):
     migrate.check(address)
 
 
-def test_a_failed_upgrade_leaves_no_half_schema(tmp_path: Path, db: Database):
-    with db.write() as conn:  # as if a later migration could not be found half way
+def test_a_failed_upgrade_leaves_no_half_schema(tmp_path: Path, sqlite_db: Database):
+    with sqlite_db.write() as conn:  # as if a later migration could not be found half way
         conn.exec_driver_sql(f"DELETE FROM {VERSION_TABLE}")
         before = conn.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
     with pytest.raises(EnvironmentProblem):
-        migrate.upgrade(url(db.path))
-    with db.read() as conn:
+        migrate.upgrade(url(sqlite_db.path))
+    with sqlite_db.read() as conn:
         assert conn.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == before
 
 
@@ -68,12 +68,12 @@ def test_no_database_and_an_empty_one_are_told_what_to_run(tmp_path: Path):
     assert "shoestring db upgrade" in caught.value.hint
 
 
-def test_a_database_newer_than_the_program_is_refused_by_both(db: Database):
-    with db.write() as conn:
+def test_a_database_newer_than_the_program_is_refused_by_both(sqlite_db: Database):
+    with sqlite_db.write() as conn:
         conn.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     for act in (migrate.check, migrate.upgrade):
         with pytest.raises(EnvironmentProblem, match="'9999', which this program") as caught:
-            act(url(db.path))
+            act(url(sqlite_db.path))
         assert caught.value.code == "newer_schema"
 
 
@@ -98,14 +98,14 @@ def test_an_upgrade_leaves_logging_as_it_was(tmp_path: Path):
     assert (root.level, list(root.handlers), logging.getLogger("sqlalchemy").level) == before
 
 
-def test_a_check_takes_no_lock_away_from_this_process_own_connections(db: Database):
+def test_a_check_takes_no_lock_away_from_this_process_own_connections(sqlite_db: Database):
     def count() -> int | None:
-        with db.read() as conn:
+        with sqlite_db.read() as conn:
             return conn.scalar(text(f"SELECT count(*) FROM {VERSION_TABLE}"))
 
     assert count() == 1  # the pool keeps this connection, and with it the locks on the file
-    migrate.check(f"sqlite:///{db.path}")
+    migrate.check(f"sqlite:///{sqlite_db.path}")
     other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('CREATE TABLE other (x)'); c.close()"
-    subprocess.run([sys.executable, "-c", other, str(db.path)], check=True)  # thinks it is last: removes the WAL
-    assert Path(f"{db.path}-wal").exists()
+    subprocess.run([sys.executable, "-c", other, str(sqlite_db.path)], check=True)  # thinks it is last: removes the WAL
+    assert Path(f"{sqlite_db.path}-wal").exists()
     assert count() == 1

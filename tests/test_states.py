@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,13 +104,13 @@ def test_the_wait_doubles_up_to_half_an_hour_and_is_spread_over_all_of_it():
 class Queue(RuleBasedStateMachine):
     """Users, two workers and a reaper do as they like; the audit log must read as EDGES allow."""
 
-    template: Path
+    open_new: Callable[[], Database]
     make_submission: object
 
     @initialize()
     def open(self):
         self.folder = Path(tempfile.mkdtemp())
-        self.db = Database(f"sqlite:///{shutil.copy(self.template, self.folder / 'q.db')}")
+        self.db = self.open_new()
         self.now, self.leases, self.n = 1000.0, [], 0
         self.submit(2)
 
@@ -193,8 +194,16 @@ class Queue(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-def test_whatever_users_and_workers_do_runs_move_along_the_edges(migrated, submission):
-    Queue.template, Queue.make_submission = migrated, staticmethod(submission)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_whatever_users_and_workers_do_runs_move_along_the_edges(kind, migrated, submission, tmp_path, request):
+    server = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    copies = itertools.count()
+
+    def open_new() -> Database:
+        path = tmp_path / f"{next(copies)}.db"
+        return Database(server.new() if server else f"sqlite:///{shutil.copy(migrated, path)}")
+
+    Queue.open_new, Queue.make_submission = staticmethod(open_new), staticmethod(submission)
     from hypothesis.stateful import run_state_machine_as_test
 
     few = settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))

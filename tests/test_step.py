@@ -115,3 +115,22 @@ def test_two_processes_give_the_loss_curve_of_one(data, plain, tmp_path):
     lines = [line["metrics"] for line in read(RunDir(tmp_path).journal(0)) if "train/loss" in line.get("metrics", {})]
     curve = torch.tensor([[m["train/loss"], m["train/grad_norm"]] for m in lines])
     assert torch.allclose(curve, torch.tensor(plain), rtol=1e-5)
+
+
+def test_compiled_training_makes_one_graph_a_stage_and_gives_the_same_losses(data, plain):
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    compiled = updates(build(config(data, compute=c.Compute(compile="aot_eager"))))
+    assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
+    assert torch.allclose(torch.tensor(compiled), torch.tensor(plain), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_code_that_inductor_writes_gives_the_same_losses(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    small = {"model": MODEL.model_copy(update={"depth": 1, "mixer_depth": 1}), "batch_size": 2}
+    small["stages"] = (c.Stage(steps=3, mask=c.RandomMask(kind="random", ratio=0.5), lr=1e-3),)
+    plain = updates(build(config(data, **small)))
+    compiled = updates(build(config(data, **small, compute=c.Compute(compile=True))))
+    assert torch.allclose(torch.tensor(compiled), torch.tensor(plain), rtol=1e-3)

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from shoestring.db import Database, upsert
+from shoestring.bulk import upsert
+from shoestring.db import Database
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
 from shoestring.rows import micro, usd

@@ -12,12 +12,11 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, NoSuchModuleError
 
@@ -156,6 +155,12 @@ class Database:
         return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="database")
 
 
+def take_turns(conn: Connection, what: str) -> None:
+    """Wait until no other transaction that named the same `what` is open: look, then insert. SQLite's wait anyway."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(select(func.pg_advisory_xact_lock(func.hashtext(what))))
+
+
 def _on_begin(conn: Connection) -> None:
     conn.exec_driver_sql(conn.get_execution_options().get("shoestring_begin", "BEGIN"))
 
@@ -197,13 +202,3 @@ def refuse_network(path: Path, mounts: Path = MOUNTS) -> None:
             "use PostgreSQL (SHOESTRING_DB=postgresql://…), or a local disk (SHOESTRING_HOME=…)",
             code="network_file_system",
         )
-
-
-def upsert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keep: Sequence[str] = ()) -> None:
-    """Insert `rows`; where the primary key exists, overwrite the other columns given, apart from `keep`."""
-    if not rows:
-        return
-    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(table)
-    key = [column.name for column in table.primary_key]
-    new = {name: insert.excluded[name] for name in rows[0] if name not in key and name not in keep}
-    conn.execute(insert.on_conflict_do_update(index_elements=key, set_=new), list(rows))

@@ -50,6 +50,7 @@ def settle_dependents(conn: Connection, run_id: int, state: str, at: float) -> N
     """Queue the blocked runs whose last dependency just succeeded; fail those whose dependency did not."""
     waiting = select(runs.c.id, runs.c.lease_token).join(dependencies, dependencies.c.run_id == runs.c.id)
     waiting = waiting.where(dependencies.c.depends_on == run_id, runs.c.state == "blocked").order_by(runs.c.id)
+    waiting = waiting.with_for_update(of=runs)  # two that end at once look one after the other, so one sees both
     for row in conn.execute(waiting).all():
         if state != "succeeded":
             reason = f"dependency_failed: run {run_id} {state}"

@@ -16,7 +16,8 @@ from typing import Any
 from shoestring_trainer.run_dir import Result
 from sqlalchemy import Connection, Row, case, delete, func, select, update
 
-from shoestring.db import Database, upsert
+from shoestring.bulk import upsert
+from shoestring.db import Database
 from shoestring.leases import (
     LEASE_S,
     Lease,

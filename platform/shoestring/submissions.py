@@ -11,7 +11,7 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import checkpoint_id
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from shoestring.db import Database
+from shoestring.db import Database, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
 from shoestring.rows import micro
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shoestring.run_plan import RunPlan
 
 MAX_PRIORITY = 1_000_000
+SUBMIT = "submit"  # what transactions that add runs take turns at
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,11 @@ def submit(
     Raises NotFound for an unknown dependency, Conflict for one that cannot succeed any more.
     """
     at = db.now(now)
+    others = {other for one in submissions for other in one.depends_on}
     with db.write() as conn:
+        take_turns(conn, SUBMIT)
+        # locked, so that none of them ends unnoticed between the look at its state and this run's commit
+        conn.execute(select(runs.c.id).where(runs.c.id.in_(others)).order_by(runs.c.id).with_for_update())
         return [_submit(conn, one, runs_dir, again, at) for one in submissions]
 
 
@@ -132,6 +137,7 @@ def record_import(
     """
     at = db.now(now)
     with db.write() as conn:
+        take_turns(conn, SUBMIT)
         found = conn.execute(select(runs.c.id, runs.c.state).where(runs.c.spec_hash == one.spec_hash)).first()
         if found is not None:
             return Submitted(found.id, True, found.state)
@@ -198,6 +204,7 @@ def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
     """
     at = db.now(now)
     with db.write() as conn:
+        take_turns(conn, SUBMIT)
         row = run_row(conn, run_id)
         if row.state not in ("failed", "cancelled"):
             hint = f"shoestring resume {run_id}" if row.state == "paused" else f"shoestring status {run_id}"

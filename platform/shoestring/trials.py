@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from shoestring import records
-from shoestring.db import Database
+from shoestring.db import Database, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
 from shoestring.rows import canonical, micro, usd
@@ -30,6 +30,7 @@ def create_sweep(db: Database, request: SweepRequest, *, now: float | None = Non
     may_grow = {"spec": spec, "max_micro": None if request.max_usd is None else micro(request.max_usd)}
     names = {"name": request.name, "project": request.project, "spec_hash": spec_hash}
     with db.write() as conn:
+        take_turns(conn, "sweep")
         same = [sweeps.c[key] == value for key, value in names.items()]
         sweep_id = conn.scalar(update(sweeps).where(*same).values(may_grow).returning(sweeps.c.id))
         if sweep_id is None:

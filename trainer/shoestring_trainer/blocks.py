@@ -1,6 +1,6 @@
-"""The parts of a DiT block. An attention block does not know what a mask is: it receives a shorter sequence.
+"""The parts of a DiT block. No block knows of dropped tokens: it receives a shorter sequence.
 
-Shapes: B images, N tokens (T or K), L caption tokens, D wide, h inside self-attention, F inside the FFN.
+Shapes: B images, N tokens (T or K), L caption tokens, D wide (the block's own), h inside self-attention.
 `real` (B, 1, 1, L) bool says which caption tokens are no padding; None: all.
 """
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shoestring_trainer.experts import ExpertChoice
+from shoestring_trainer.swiglu import SwiGlu
 from shoestring_trainer.widths import BlockWidths
 
 EPS = 1e-6
@@ -67,20 +68,6 @@ class CrossAttention(nn.Module):
         return self.out(attend(self.q(x), k, v, self.head_dim, real))
 
 
-class SwiGlu(nn.Module):
-    """w3(silu(w1 x)·w2 x) (arXiv 2002.05202)."""
-
-    def __init__(self, dim: int, ffn: int) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(dim, ffn, bias=False)
-        self.w2 = nn.Linear(dim, ffn, bias=False)
-        self.w3 = nn.Linear(ffn, dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, D) → (B, N, D)."""
-        return self.w3(F.silu(self.w1(x)) * self.w2(x))
-
-
 class Mlp(nn.Module):
     """Linear → GELU(tanh) → LayerNorm → Linear, for captions."""
 
@@ -96,7 +83,7 @@ class Mlp(nn.Module):
 
 
 class CaptionBlock(nn.Module):
-    """Pre-norm self-attention and SwiGLU over the caption; both outputs start at zero."""
+    """Pre-norm self-attention and SwiGLU over the caption; both outputs start at zero (`initialise`)."""
 
     def __init__(self, dim: int, head_dim: int, ffn: int) -> None:
         super().__init__()
@@ -126,7 +113,7 @@ class DiTBlock(nn.Module):
         self.modulation = nn.Linear(condition_dim, 6 * dim)
 
     def forward(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None) -> Tensor:
-        """x (B, N, D), condition (B, 1, D_c) after its GELU, y (B, L, D) → (B, N, D)."""
+        """x (B, N, D), condition (B, 1, D of the backbone) after its GELU, y (B, L, D) → (B, N, D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, dim=-1)  # (B, 1, D) each
         x = torch.addcmul(x, gate1, self.self_attention(modulate(self.norm_self(x), shift1, scale1)))
         x = x + self.cross_attention(self.norm_cross(x), y, real)
@@ -134,7 +121,7 @@ class DiTBlock(nn.Module):
 
 
 class Head(nn.Module):
-    """From tokens to the values of their patches; starts at zero."""
+    """From tokens to the values of their patches; starts at zero (`initialise`)."""
 
     def __init__(self, dim: int, values: int) -> None:
         super().__init__()

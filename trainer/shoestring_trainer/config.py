@@ -253,7 +253,9 @@ class Compute(Frozen):
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     processes: int = Field(default=1, ge=1, le=1024)
     precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
+    compile: bool | Literal["aot_eager"] = Field(
+        default=False, description="by inductor; aot_eager makes the same graphs and no code: to see that there is one"
+    )
     accumulate: int = Field(default=1, ge=1, le=4096, description="parts a process cuts its batch into, one at a time")
     recompute: bool = Field(default=False, description="blocks compute their activations again instead of keeping them")
 

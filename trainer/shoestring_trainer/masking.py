@@ -38,6 +38,6 @@ def gather(x: Tensor, ids: Tensor) -> Tensor:
 
 
 def scatter(kept: Tensor, ids: Tensor, n_tokens: int) -> Tensor:
-    """Put kept (B, K, D) back to their places among zeros: (B, T, D); the inverse of `gather`."""
+    """Put kept (B, K, D) back to their places among zeros: (B, T, D)."""
     whole = kept.new_zeros(kept.shape[0], n_tokens, kept.shape[-1])
     return whole.scatter(1, ids.unsqueeze(-1).expand_as(kept), kept)

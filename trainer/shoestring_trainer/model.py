@@ -1,6 +1,7 @@
 """MicroDiT (arXiv 2407.15811 §3): a diffusion transformer whose patch-mixer sees every token before most are dropped.
 
-Shapes: B images, C×H×W samples, T tokens, K kept, L caption tokens, D wide, P = p·p·C values per patch.
+Shapes: B images, C×H×W samples, T tokens, K kept, L caption tokens D_caption wide, D wide in the backbone, D_mixer in
+the patch-mixer, P = p·p·C values per patch.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ TIME_FEATURES = 512
 
 
 class Captions(NamedTuple):
-    """Text states (B, L, D_c) float32 and which of them are real tokens, (B, L) bool; None: all."""
+    """Text states (B, L, D_caption) float32 and which are real tokens, no padding, (B, L) bool; None: all."""
 
     states: Tensor
     mask: Tensor | None = None
 
 
 class DiT(nn.Module):
-    """The network F(c_in·x; c_noise, captions): no loss and no preconditioning in it. Call `init_weights` once."""
+    """The network F of EDM (arXiv 2206.00364), without its loss and preconditioning. Call `init_weights` once."""
 
     positions: Tensor  # (T, D), fixed, not in the state dict
 
@@ -47,13 +48,14 @@ class DiT(nn.Module):
         assert height % model.patch == 0 and width % model.patch == 0, (shape, model.patch)
         dim, head_dim = model.dim, model.head_dim
         self.patch = model.patch
-        self.recompute = False  # blocks run again in the backward pass instead of keeping what they computed
+        self.recompute = False  # if set, blocks run again in the backward pass instead of keeping what they computed
         values = model.patch**2 * channels
         self.patch_embed = nn.Linear(values, dim)
         rows, columns = height // model.patch, width // model.patch
         positions = sin_cos_positions(dim, rows, columns, model.pos_scale)
         self.register_buffer("positions", positions, persistent=False)
-        for _, other_height, other_width in other_shapes:  # of the same range, in finer steps
+        for _, other_height, other_width in other_shapes:  # the coordinates of `shape`'s table in other steps
+            assert other_height * width == other_width * height, (other_shapes, shape)
             grid = (other_height // model.patch, other_width // model.patch)
             table = sin_cos_positions(dim, *grid, model.pos_scale * grid[0] / rows)
             self.register_buffer(_table_name(*grid), table, persistent=False)
@@ -62,19 +64,23 @@ class DiT(nn.Module):
         self.caption_mlp = Mlp(caption_dim, dim)
         self.caption_block = CaptionBlock(dim, head_dim, caption_ffn(model))
         self.pooled_mlp = Mlp(dim, dim)
-        self.into_mixer = _projection(dim, model.mixer_dim, projects(model))
-        self.captions_into_mixer = _projection(dim, model.mixer_dim, projects(model))
-        self.mixer = nn.ModuleList(DiTBlock(widths, head_dim, dim) for widths in mixer_widths(model))
-        self.out_of_mixer = _projection(model.mixer_dim, dim, projects(model))
-        self.blocks = nn.ModuleList(DiTBlock(widths, head_dim, dim) for widths in backbone_widths(model))
+        project = projects(model)  # the mixer is of another width; without a mixer all three are identities
+        self.into_mixer = _projection(dim, model.mixer_dim, project)
+        self.captions_into_mixer = _projection(dim, model.mixer_dim, project)
+        self.mixer = nn.ModuleList(DiTBlock(widths, head_dim, condition_dim=dim) for widths in mixer_widths(model))
+        self.out_of_mixer = _projection(model.mixer_dim, dim, project)
+        self.blocks = nn.ModuleList(DiTBlock(widths, head_dim, condition_dim=dim) for widths in backbone_widths(model))
         self.head = Head(dim, values)
 
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw every weight anew from `generator` (recipe: 'Initialisation'); the output starts at zero."""
+        """Draw every weight anew from `generator` as `initialise` says; the output starts at zero."""
         initialise.init_weights(self, generator)
 
     def forward(self, x: Tensor, c_noise: Tensor, captions: Captions, keep: Keep | None = None) -> Tensor:
-        """x (B, C, H, W), c_noise (B,), captions → (B, K, P): the kept patches, in the order of `keep.ids`."""
+        """x (B, C, H, W) noisy and scaled, c_noise = ln σ / 4 (B,), captions → (B, K, P), patches as `patchify` cuts.
+
+        In the order of `keep.ids`; without `keep`, all T.
+        """
         grid = (x.shape[2] // self.patch, x.shape[3] // self.patch)
         table = self.positions if grid == self.grid else self.get_buffer(_table_name(*grid))
         x = patchify(x, self.patch)  # (B, T, P)
@@ -83,12 +89,11 @@ class DiT(nn.Module):
             x, positions = gather(x, keep.ids), gather(positions, keep.ids)  # before any token saw another
         x = self.patch_embed(x) + positions  # (B, T or K, D)
         y, condition, real = self._conditions(c_noise, captions)
-        if len(self.mixer):
-            x, mixer_y = self.into_mixer(x), self.captions_into_mixer(y)
-            for block in self.mixer:
-                x = self._run(block, x, condition, mixer_y, real)
+        x, mixer_y = self.into_mixer(x), self.captions_into_mixer(y)  # (B, T or K, D_mixer), (B, L, D_mixer)
+        for block in self.mixer:
+            x = self._run(block, x, condition, mixer_y, real)
         if keep is not None and keep.place == "deferred":
-            x = gather(x, keep.ids)  # (B, K, D_mixer)
+            x = gather(x, keep.ids)  # (B, K, D_mixer), each has seen all
         x = self.out_of_mixer(x)
         for block in self.blocks:
             x = self._run(block, x, condition, y, real)
@@ -96,11 +101,14 @@ class DiT(nn.Module):
 
     def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # nothing draws in a block
+            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # no randomness in it
         return block(*inputs)
 
     def _conditions(self, c_noise: Tensor, captions: Captions) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(caption tokens (B, L, D), adaLN input (B, 1, D) after the GELU all blocks share, real (B, 1, 1, L))."""
+        """(caption tokens (B, L, D), adaLN input (B, 1, D), real (B, 1, 1, L): which caption tokens are no padding).
+
+        The adaLN input has passed its GELU, which is the same for every block and the head.
+        """
         states, mask = captions
         real = None if mask is None else mask[:, None, None, :]
         y = self.caption_block(self.caption_mlp(states), real)
@@ -114,14 +122,14 @@ class DiT(nn.Module):
 
 
 def patchify(x: Tensor, patch: int) -> Tensor:
-    """Cut x (B, C, H, W) into (B, T, p·p·C): patches row by row, inside one rows, columns, channels."""
+    """Cut x (B, C, H, W) into (B, T, p·p·C): patches row by row; the values of one by row, column, channel."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, height // patch, patch, width // patch, patch)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
 
 
 def time_features(c_noise: Tensor) -> Tensor:
-    """Cosines and sines of c_noise (B,), periods up to 10000 → (B, 512)."""
+    """Cosines and sines of c_noise (B,) at 256 angular frequencies from 1 down to 1/10000 → (B, 512)."""
     half = TIME_FEATURES // 2
     frequencies = torch.exp(torch.arange(half, device=c_noise.device) * (-math.log(10000) / half))
     angles = c_noise.float()[:, None] * frequencies
@@ -129,8 +137,8 @@ def time_features(c_noise: Tensor) -> Tensor:
 
 
 def sin_cos_positions(dim: int, rows: int, columns: int, scale: float) -> Tensor:
-    """Fixed 2-D table (T, D), T = rows·columns: half of the width for the column, half for the row, over `scale`."""
-    quarter = -(-dim // 4)
+    """Fixed 2-D table (T, D), T = rows·columns: half the width for the column, half for the row, each over `scale`."""
+    quarter = -(-dim // 4)  # rounded up; the surplus is cut off at the end
     omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     down, right = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")  # (rows, columns)
     angles = [axis.flatten().double()[:, None] / scale * omega for axis in (right, down)]  # (T, D/4) each

@@ -204,7 +204,8 @@ def build(config: TrainConfig) -> Training:
     optimizer = build_optimizer(net, config.optimizer)
     wrapped: Any = accelerator.prepare_model(net)
     if config.compute.compile:
-        wrapped = torch.compile(wrapped, dynamic=False)  # shapes change with the stage only: one graph a stage
+        backend = "inductor" if config.compute.compile is True else config.compute.compile
+        wrapped = torch.compile(wrapped, backend=backend, dynamic=False)  # one graph a stage: its shapes
     denoiser = Denoiser(wrapped, config.objective)
     return Training(config, mixtures, accelerator, net, denoiser, ema, optimizer)
 

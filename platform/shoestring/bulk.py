@@ -1,0 +1,38 @@
+"""Rows into a table, new or known, on both databases; thousands of them at once by PostgreSQL's COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, column, select, table
+from sqlalchemy.dialects import postgresql, sqlite
+
+COPY_ROWS = 200  # from so many rows on, COPY and one INSERT … SELECT are faster than one INSERT a row
+
+
+def upsert(conn: Connection, into: Table, rows: Sequence[Mapping[str, Any]], keep: Sequence[str] = ()) -> None:
+    """Insert `rows`; where the primary key exists, overwrite the other columns given, apart from `keep`.
+
+    All rows have the columns of the first, and no two the same key.
+    """
+    if not rows:
+        return
+    names = list(rows[0])
+    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(into)
+    key = [one.name for one in into.primary_key]
+    new = {name: insert.excluded[name] for name in names if name not in key and name not in keep}
+    statement = insert.on_conflict_do_update(index_elements=key, set_=new)
+    if conn.dialect.name == "sqlite" or len(rows) < COPY_ROWS:
+        conn.execute(statement, list(rows))
+        return
+    staged = f"staged_{into.name}"
+    columns = ", ".join(names)
+    conn.exec_driver_sql(f"CREATE TEMP TABLE {staged} ON COMMIT DROP AS SELECT {columns} FROM {into.name} LIMIT 0")
+    driver: Any = conn.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {staged} ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row([row[name] for name in names])
+    source = select(*(column(name) for name in names)).select_from(table(staged))
+    conn.execute(statement.from_select(names, source))
+    conn.exec_driver_sql(f"DROP TABLE {staged}")
