@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from postgres import Postgres
-from shoestring import migrate
+from shoestring import actions, migrate
 from shoestring.actions import Submission
 from shoestring.db import Database
 from shoestring_trainer import config as c
@@ -79,3 +79,11 @@ def submission() -> Callable[..., Submission]:
         return Submission(name, **{**fields, "planned_usd": 0.01, **changes})
 
     return make
+
+
+@pytest.fixture
+def enqueue(db, submission, tmp_path: Path):
+    def one(name: str = "dense/s0", **changes: object) -> int:
+        return actions.submit(db, [submission(name, **changes)], runs_dir=tmp_path / "runs", now=1e6)[0].run_id
+
+    return one

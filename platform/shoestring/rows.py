@@ -13,7 +13,7 @@ from shoestring.records import MICRO
 
 def usd(micro: int | None) -> float:
     """Dollars of a stored amount; 0 for none."""
-    return (micro or 0) / MICRO
+    return int(micro or 0) / MICRO  # PostgreSQL adds bigints up to a Decimal
 
 
 def micro(dollars: float) -> int:

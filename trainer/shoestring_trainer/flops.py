@@ -98,7 +98,7 @@ def memory_bytes(
     blocks = [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_kept) for w in backbone_widths(model)]
     each = [_block_activations(w, n, caption_tokens) for w, n in blocks]
     floats = max(each) + sum(w.dim * n for w, n in blocks) if recompute else sum(each)
-    floats += caption_tokens * (caption_dim + 14 * model.dim + 4 * caption_ffn(model))
+    floats += caption_tokens * (caption_dim + 14 * model.dim + 2 * caption_ffn(model))
     floats += 2 * model.dim * (n_tokens + 2 * n_kept)  # embedding, the mixer's way out, head
     return {
         "weights": weights,
@@ -174,6 +174,6 @@ def _block_activations(widths: BlockWidths, n: int, length: float) -> float:
     dim, inner, ffn, experts = widths
     floats = n * (13 * dim + 6 * inner) + 3 * length * dim
     if experts is None:
-        return floats + n * 4 * ffn
+        return floats + n * 2 * ffn
     picked = experts.count * tokens_per_expert(experts, n)
     return floats + picked * (2 * dim + 2 * ffn) + n * experts.count * 2
