@@ -9,7 +9,7 @@ PRESETS: dict[str, ModelConfig] = {
     "nano": ModelConfig(dim=64, depth=3, head_dim=16, multiple_of=16, patch=2, mixer_depth=1, mixer_dim=64),
     # for two CPU cores: 5.8 M on 8×8×8 latents, 64 tokens
     "spark": ModelConfig(dim=192, depth=6, head_dim=32, multiple_of=64, patch=1, mixer_depth=2, mixer_dim=128),
-    # the paper's block at a size for two CPU cores, 23.18 M: only for `benchmarks/step.py`, which times it
+    # the paper's block at a size for two CPU cores, 23.18 M: timed by `benchmarks/step.py`
     "microdit-small": ModelConfig(
         dim=256, depth=8, head_dim=32, multiple_of=64, patch=2, mixer_depth=2, mixer_dim=256,
         experts=Experts(count=8, capacity=2.0, every=2),
