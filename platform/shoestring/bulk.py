@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, column, select, table
+from sqlalchemy import Connection, Table, column, select, table
 from sqlalchemy.dialects import postgresql, sqlite
 
 COPY_ROWS = 200  # from so many rows on, COPY and one INSERT … SELECT are faster than one INSERT a row
@@ -33,6 +33,6 @@ def upsert(conn: Connection, into: Table, rows: Sequence[Mapping[str, Any]], kee
     with driver.cursor() as cursor, cursor.copy(f"COPY {staged} ({columns}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row([row[name] for name in names])
-    source: Select[Any] = select(*(column(name) for name in names)).select_from(table(staged))
+    source: Any = select(*(column(name) for name in names)).select_from(table(staged))
     conn.execute(statement.from_select(names, source))
     conn.exec_driver_sql(f"DROP TABLE {staged}")
