@@ -1,7 +1,7 @@
 """The dense FFN, whose backward pass computes its gated product again instead of keeping it.
 
 Autograd would keep silu(gate) and the product too: two more tensors as wide as the FFN, in every dense block. To
-compute them again is elementwise and costs no measurable time (`docs/step.md`).
+compute them again is elementwise and cost no seconds beyond the noise (`docs/log.md`).
 Shapes: B images, N tokens, D wide, F inside.
 """
 
