@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from shoestring_trainer import checkpoint
+from shoestring_trainer import checkpoint, sealed
 from shoestring_trainer.failures import BadCheckpoint
 from shoestring_trainer.run_dir import RunDir
 from torch import nn
@@ -100,7 +100,7 @@ def test_a_pickle_under_a_tensor_files_name_is_refused(run):
     manifest = json.loads((path / "MANIFEST.json").read_text())
     manifest["files"]["weights.safetensors"] = {
         "size": (path / "weights.safetensors").stat().st_size,
-        "sha256": checkpoint._sync_and_hash(path / "weights.safetensors"),
+        "sha256": sealed.sync_and_hash(path / "weights.safetensors"),
     }
     (path / "MANIFEST.json").write_text(json.dumps(manifest))
     with pytest.raises(BadCheckpoint, match="SafetensorError"):
@@ -112,7 +112,7 @@ def test_what_a_killed_attempt_left_half_written_is_cleared(run):
     for name in (".step-00000002.t1.partial", ".step-00000000.t1.removed", ".step-00000003.t2.partial"):
         (run.checkpoints / name).mkdir()
     assert run.published() == [published]
-    checkpoint.sweep_partials(run, token=2)
+    sealed.sweep_partials(run, token=2)
     assert sorted(p.name for p in run.checkpoints.iterdir()) == [".step-00000003.t2.partial", published.name]
 
 

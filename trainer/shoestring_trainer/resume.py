@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from shoestring_trainer import checkpoint
+from shoestring_trainer import checkpoint, sealed
 from shoestring_trainer.checkpoint import Loaded
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.failures import BadCheckpoint
@@ -64,7 +64,7 @@ def begin(run_dir: RunDir, token: int, training: Training) -> tuple[Progress, Jo
     with training.accelerator.main_process_first():
         main = training.accelerator.is_main_process
         if main:
-            checkpoint.sweep_partials(run_dir, token)
+            sealed.sweep_partials(run_dir, token)
         loaded = checkpoint.load_newest(run_dir, accept=lambda it: _whole_journal(run_dir, it))
     path = run_dir.journal(token)
     if loaded:
