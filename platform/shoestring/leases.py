@@ -15,7 +15,7 @@ from shoestring.errors import LeaseLost
 from shoestring.moves import move, note
 from shoestring.retries import Counts, Verdict, judge
 from shoestring.states import LEASED, path
-from shoestring.tables import attempts, budgets, runs
+from shoestring.tables import HELD, attempts, budgets, runs
 
 LEASE_S = 60.0
 QUEUED: ColumnElement[str] = literal_column("'queued'")  # literal, or SQLite cannot use the partial index
@@ -54,7 +54,7 @@ def claim(
     at = db.now(now)
     with db.write() as conn:
         row = conn.execute(
-            select(runs).where(runs.c.claim_nonce == nonce, runs.c.owner == worker_id, runs.c.state == "leased")
+            select(runs).where(HELD, runs.c.claim_nonce == nonce, runs.c.owner == worker_id, runs.c.state == "leased")
         ).one_or_none()
         if row is None:
             row = conn.execute(_claim(conn, worker_id, nonce, room, at, lease_s)).one_or_none()
@@ -96,8 +96,9 @@ def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, 
 
 def projects_without_money(conn: Connection) -> list[str]:
     """Projects whose runs have spent their budget."""
-    spent = select(func.sum(runs.c.spent_micro)).where(runs.c.project == budgets.c.project).scalar_subquery()
-    return list(conn.scalars(select(budgets.c.project).where(func.coalesce(spent, 0) >= budgets.c.max_micro)))
+    spent = select(func.sum(runs.c.spent_micro)).where(runs.c.project == budgets.c.project, runs.c.spent_micro > 0)
+    total = func.coalesce(spent.scalar_subquery(), 0)  # those that have spent nothing are not even looked at
+    return list(conn.scalars(select(budgets.c.project).where(total >= budgets.c.max_micro)))
 
 
 def end_attempt(
@@ -186,9 +187,7 @@ class Reaper:
     def reap(self, db: Database, monotonic: float, *, now: float | None = None) -> list[int]:
         """Look at every leased run, requeue (or pause, or cancel) the abandoned ones; return their ids."""
         with db.read() as conn:
-            held = conn.execute(
-                select(runs.c.id, runs.c.lease_token, runs.c.beat_seq, runs.c.owner).where(runs.c.state.in_(LEASED))
-            ).all()
+            held = conn.execute(select(runs.c.id, runs.c.lease_token, runs.c.beat_seq, runs.c.owner).where(HELD)).all()
         seen = {}
         for row in held:
             token, beat, since = self._seen.get(row.id, (None, None, monotonic))

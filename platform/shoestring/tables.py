@@ -140,6 +140,9 @@ Index(
     sqlite_where=text("state = 'queued'"),
     postgresql_where=text("state = 'queued'"),
 )
+# What workers hold: found by nonce after a lost reply, and looked through by reapers. Both say HELD literally, too.
+HELD = text("state IN ('leased', 'running', 'stopping')")
+Index("ix_runs_held", runs.c.claim_nonce, sqlite_where=HELD, postgresql_where=HELD)
 Index("ix_runs_project_spent_micro", runs.c.project, runs.c.spent_micro)
 
 attempts = Table(
