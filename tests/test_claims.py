@@ -32,6 +32,16 @@ def test_the_next_run_is_the_most_urgent_then_the_longest_ready_then_the_first(d
     assert runs.claim(db, "w", "n4", now=NOW + 1) is None
 
 
+def test_a_clock_that_was_put_back_an_hour_leaves_no_run_waiting_and_shortens_no_backoff(db, enqueue):
+    run_id = enqueue()
+    lease = runs.claim(db, "w", "n1", now=NOW - 3600)
+    assert lease.run_id == run_id
+    runs.start(db, lease, 0, now=NOW - 3600)
+    assert runs.finish(db, lease, ended(lease, "failed", "transient"), jitter=0.9, now=NOW) == "queued"
+    assert runs.claim(db, "w", "n2", now=NOW + 20) is None  # 27 s
+    assert runs.claim(db, "w", "n3", now=NOW + 30).run_id == run_id
+
+
 def test_a_claim_says_so_in_the_row_and_the_log_and_grows_the_token(db, enqueue):
     lease = runs.claim(db, "worker-1", "n", lease_s=30, now=NOW) if enqueue() else None
     run = queries.run(db, lease.run_id)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from shoestring import records, rows
 from shoestring.db import Database
 from shoestring.errors import LeaseLost
 from shoestring.moves import move, note
-from shoestring.retries import Counts, Verdict, judge
+from shoestring.retries import MAX_BACKOFF_S, Counts, Verdict, judge
 from shoestring.states import LEASED, path
 from shoestring.tables import HELD, attempts, budgets, runs
 
@@ -68,7 +68,7 @@ def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, 
     """The claim as one statement, safe on both databases."""
     next_run = (
         select(runs.c.id)
-        .where(runs.c.state == QUEUED, runs.c.run_after <= at, runs.c.queue == room.queue)
+        .where(runs.c.state == QUEUED, ready(at), runs.c.queue == room.queue)
         .where(runs.c.gpus <= room.gpus, runs.c.gpu_memory_gb <= room.gpu_memory_gb)
         .where(runs.c.cpus <= room.cpus, runs.c.memory_gb <= room.memory_gb)
         .order_by(runs.c.priority.desc(), runs.c.run_after, runs.c.id)
@@ -92,6 +92,11 @@ def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, 
         )
         .returning(runs)
     )
+
+
+def ready(at: float) -> ColumnElement[bool]:
+    """Whether a run's time has come. A wait longer than any backoff is no wait: the clock was put back."""
+    return or_(runs.c.run_after <= at, runs.c.run_after > at + MAX_BACKOFF_S)
 
 
 def projects_without_money(conn: Connection) -> list[str]:

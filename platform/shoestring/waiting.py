@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Connection, and_, func, or_, select
 
 from shoestring.db import Database
-from shoestring.leases import projects_without_money
+from shoestring.leases import projects_without_money, ready
 from shoestring.ledger import ALIVE_S
 from shoestring.moves import unmet
 from shoestring.records import Run
@@ -38,8 +38,9 @@ def _why_paused(run: Run) -> str:
 def _why_queued(conn: Connection, run: Run, at: float) -> str:
     if run.project in projects_without_money(conn):
         return f"the budget of project {run.project} is spent"
-    row = conn.execute(select(runs.c.run_after, runs.c.queue, runs.c.gpus).where(runs.c.id == run.id)).one()
-    if row.run_after > at:
+    columns = (runs.c.run_after, runs.c.queue, runs.c.gpus, ready(at).label("ready"))
+    row = conn.execute(select(*columns).where(runs.c.id == run.id)).one()
+    if not row.ready:
         until = time.strftime("%H:%M:%S", time.localtime(row.run_after))
         return f"waits until {until} after {run.reason or 'a failure'}"
     alive = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= at - ALIVE_S)
@@ -57,8 +58,8 @@ def _why_queued(conn: Connection, run: Run, at: float) -> str:
 
 def _ahead(conn: Connection, run: Run, run_after: float, queue: str, at: float) -> tuple[int, int]:
     """How many ready runs have a higher priority, and how many of the same one come first."""
-    ready = and_(runs.c.state == "queued", runs.c.queue == queue, runs.c.run_after <= at, runs.c.id != run.id)
-    count = select(func.count()).where(ready)
+    others = and_(runs.c.state == "queued", runs.c.queue == queue, ready(at), runs.c.id != run.id)
+    count = select(func.count()).where(others)
     earlier = or_(runs.c.run_after < run_after, and_(runs.c.run_after == run_after, runs.c.id < run.id))
     higher = conn.scalar(count.where(runs.c.priority > run.priority)) or 0
     return higher, conn.scalar(count.where(runs.c.priority == run.priority, earlier)) or 0
