@@ -113,6 +113,22 @@ def test_a_start_or_a_finish_whose_reply_was_lost_may_be_repeated(db, started):
     assert everything(db) == before
 
 
+def test_a_run_belongs_to_who_started_it_and_a_second_starter_with_the_same_token_is_refused(db, enqueue):
+    run_id = enqueue()
+    claimed = runs.claim(db, "dispatcher", "n", now=NOW)
+    mine, twin = (dataclasses.replace(claimed, worker_id=name) for name in ("job on n1", "job on n2"))
+    runs.start(db, mine, 0, engine="slurm", now=NOW)
+    runs.record(db, mine, [point(7)])
+    assert queries.run(db, run_id).owner == "job on n1"
+    before = everything(db)
+    with pytest.raises(LeaseLost):
+        runs.start(db, twin, 0, engine="slurm", now=NOW)
+    assert everything(db) == before
+    dead = {"dispatcher", "job on n2"}
+    assert runs.Reaper(60, dead.__contains__).reap(db, 0.0, now=NOW) == []  # the dispatcher's death takes no run away
+    assert runs.Reaper(60, {"job on n1"}.__contains__).reap(db, 0.0, now=NOW) == [run_id]
+
+
 def test_thousands_of_points_at_once_are_kept_like_a_few(db, started):
     lease = started()
     runs.record(db, lease, [point(step, 1.0) for step in range(3000)])

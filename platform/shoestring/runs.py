@@ -55,14 +55,20 @@ class Beat:
 
 def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now: float | None = None) -> None:
     """Begin an attempt at `resume_step` (0, or the checkpoint it resumes): leased → running, in one transaction with
-    deleting the metric points of later steps. A second call after a lost reply does nothing."""
+    deleting the metric points of later steps. A second call after a lost reply does nothing.
+
+    The run's owner becomes who starts it: an engine's job, say, where a dispatcher had made the claim. A second job
+    with the same token is refused (LeaseLost).
+    """
     at = db.now(now)
     with db.write() as conn:
         row = _held(conn, lease, LEASED)
         if row.state in ACTIVE:
+            if row.owner != lease.worker_id:
+                raise lost(lease.run_id, lease.token)
             return
         conn.execute(delete(metrics).where(metrics.c.run_id == lease.run_id, metrics.c.step > resume_step))
-        columns = {"step": resume_step, "attempts": row.attempts + 1, "engine": engine}
+        columns = {"step": resume_step, "attempts": row.attempts + 1, "engine": engine, "owner": lease.worker_id}
         columns["started_at"] = row.started_at or at
         if not move(conn, lease.run_id, ("leased", "running"), at, "started", token=lease.token, **columns):
             raise lost(lease.run_id, lease.token)
