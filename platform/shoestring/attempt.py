@@ -122,13 +122,12 @@ class Attempt:
         """Write the config, end what an earlier worker left behind, start the trainer, tell the database."""
         self.executor.end_leftovers(self.folder.root)
         self.folder.write_config(config)
-        published = self.folder.published()
-        resume_step = checkpoint_id(published[0])[0] if published else config.start.step if config.start else 0
-        self._insist(lambda: runs.start(self.db, self.lease, resume_step, engine=self.executor.name))
+        step = resume_step(self.run)
+        self._insist(lambda: runs.start(self.db, self.lease, step, engine=self.executor.name))
         self._usd_per_hour, self._began = config.price.usd_per_hour, time.monotonic()
         launch = Launch(self.folder.root, self.lease.token, int(self.pace.lease_s), config.compute)
         handle = self.executor.submit(launch)
-        self._tell(state="running", step=resume_step)
+        self._tell(state="running", step=step)
         return handle
 
     def _supervise(self, handle: Handle, on_beat: Callable[[], None]) -> Result:
@@ -261,3 +260,9 @@ class Attempt:
         self.progress = replace(self.progress, **changes)
         self.progress = replace(self.progress, usd=self._usd())
         self._show(self.progress)
+
+
+def resume_step(run: Run) -> int:
+    """The step that the next trainer of `run` begins at: its newest checkpoint's, else where its config starts."""
+    published = RunDir(Path(run.run_dir)).published()
+    return checkpoint_id(published[0])[0] if published else (run.config.get("start") or {"step": 0})["step"]
