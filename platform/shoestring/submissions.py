@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import checkpoint_id
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select
 
 from shoestring.db import Database, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
 from shoestring.rows import micro
-from shoestring.tables import checkpoints, dependencies, runs
+from shoestring.tables import checkpoints, dependencies, events, runs
 
 if TYPE_CHECKING:
     from shoestring.run_plan import RunPlan
 
 MAX_PRIORITY = 1_000_000
+MANY = 1000  # values in one IN list
 SUBMIT = "submit"  # what transactions that add runs take turns at
 
 
@@ -109,23 +110,57 @@ def submit(
     with db.write() as conn:
         take_turns(conn, SUBMIT)
         # locked, so that none of them ends unnoticed between the look at its state and this run's commit
-        conn.execute(select(runs.c.id).where(runs.c.id.in_(others)).order_by(runs.c.id).with_for_update())
-        return [_submit(conn, one, runs_dir, again, at) for one in submissions]
+        look = select(runs.c.id, runs.c.state).where(runs.c.id.in_(others)).order_by(runs.c.id).with_for_update()
+        states = {row.id: row.state for row in conn.execute(look)} if others else {}
+        newest = _newest(conn, [one.spec_hash for one in submissions])
+        answers, new = list[tuple[_Known, bool]](), list[tuple[Submission, _Known]]()
+        for one in submissions:
+            found = newest.get(one.spec_hash)
+            existed = found is not None and not again
+            if found is None or again:
+                waits = _check_dependencies(one, states)
+                generation = 0 if found is None else found.generation + 1
+                found = newest[one.spec_hash] = _Known(0, "blocked" if waits else "queued", generation)
+                new.append((one, found))
+            answers.append((found, existed))
+        _insert_all(conn, new, runs_dir, at)
+    return [Submitted(known.id, existed, known.state, known.hint if existed else "") for known, existed in answers]
 
 
-def _submit(conn: Connection, one: Submission, runs_dir: Path, again: bool, at: float) -> Submitted:
-    newest = select(runs.c.id, runs.c.state, runs.c.generation).where(runs.c.spec_hash == one.spec_hash)
-    found = conn.execute(newest.order_by(runs.c.generation.desc()).limit(1)).one_or_none()
-    if found is not None and not again:
-        stuck = found.state in ("failed", "cancelled")
-        return Submitted(found.id, True, found.state, f"shoestring retry {found.id}" if stuck else "")
-    waits = _check_dependencies(conn, one)
-    values = _values(one, 0 if found is None else found.generation + 1)
-    state = "blocked" if waits else "queued"
-    run_id = _insert(conn, values, runs_dir, state, at)
-    for other in sorted(set(one.depends_on)):
-        conn.execute(insert(dependencies).values(run_id=run_id, depends_on=other))
-    return Submitted(run_id, False, state)
+@dataclass
+class _Known:
+    """The newest run of a spec_hash: in the table, or about to be (then its id is 0 until it is inserted)."""
+
+    id: int
+    state: str
+    generation: int
+
+    @property
+    def hint(self) -> str:
+        return f"shoestring retry {self.id}" if self.state in ("failed", "cancelled") else ""
+
+
+def _newest(conn: Connection, hashes: Sequence[str]) -> dict[str, _Known]:
+    """The newest run of each spec_hash that has any."""
+    columns = (runs.c.spec_hash, runs.c.id, runs.c.state, runs.c.generation)
+    found = {}
+    for start in range(0, len(hashes), MANY):
+        some = select(*columns).where(runs.c.spec_hash.in_(hashes[start : start + MANY]))
+        for row in conn.execute(some.order_by(runs.c.generation)):  # so that the last of a hash stays
+            found[row.spec_hash] = _Known(row.id, row.state, row.generation)
+    return found
+
+
+def _insert_all(conn: Connection, new: Sequence[tuple[Submission, _Known]], runs_dir: Path, at: float) -> None:
+    """Insert the runs, their events and what they wait for, a few statements for all; write their ids into `new`."""
+    if not new:
+        return
+    values = [_values(one, known.generation) | {"state": known.state} for one, known in new]
+    for (_, known), run_id in zip(new, _insert(conn, values, runs_dir, at), strict=True):
+        known.id = run_id
+    waits = [{"run_id": known.id, "depends_on": on} for one, known in new for on in sorted(set(one.depends_on))]
+    if waits:
+        conn.execute(insert(dependencies), waits)
 
 
 def record_import(
@@ -178,23 +213,35 @@ def _values(one: Submission, generation: int) -> dict[str, Any]:
     }
 
 
-def _insert(conn: Connection, values: dict[str, Any], runs_dir: Path, state: str, at: float) -> int:
-    row = {**values, "state": state, "run_after": at, "created_at": at}
-    run_id = conn.execute(insert(runs).values(row).returning(runs.c.id)).scalar_one()
-    conn.execute(update(runs).where(runs.c.id == run_id).values(run_dir=str(runs_dir / f"{run_id:05d}")))
-    note(conn, at, "submitted", run_id, to=state, name=values["name"])
-    return run_id
+def _insert(conn: Connection, values: Sequence[dict[str, Any]], runs_dir: Path, at: float) -> list[int]:
+    """Insert rows of one transaction, each with its folder and its event; return their ids, in order."""
+    ids = _next_ids(conn, len(values))
+    when = {"run_after": at, "created_at": at}
+    rows = [{**row, **when, "id": i, "run_dir": str(runs_dir / f"{i:05d}")} for i, row in zip(ids, values, strict=True)]
+    conn.execute(insert(runs), rows)
+    notes = [{"to": row["state"], "name": row["name"]} for row in values]
+    said = {"at": at, "kind": "submitted", "token": None}
+    conn.execute(insert(events), [{**said, "run_id": i, "detail": note} for i, note in zip(ids, notes, strict=True)])
+    return ids
 
 
-def _check_dependencies(conn: Connection, one: Submission) -> bool:
-    """Say whether the run has to wait for others. Raises NotFound, Conflict."""
-    states = dict(conn.execute(select(runs.c.id, runs.c.state).where(runs.c.id.in_(one.depends_on))).all())
+def _next_ids(conn: Connection, n: int) -> list[int]:
+    """`n` ids that no run has had: a run's folder carries its id, and a row written once is half the work of two."""
+    if conn.dialect.name == "postgresql":
+        drawn = "SELECT nextval(pg_get_serial_sequence('runs', 'id')) FROM generate_series(1, %(n)s)"
+        return list(conn.exec_driver_sql(drawn, {"n": n}).scalars())
+    last = conn.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").scalar() or 0
+    return list(range(last + 1, last + n + 1))  # the caller holds the write lock
+
+
+def _check_dependencies(one: Submission, states: Mapping[int, str]) -> bool:
+    """Say whether the run has to wait for others, whose states are given. Raises NotFound, Conflict."""
     for other in one.depends_on:
         if other not in states:
             raise NotFound(f"{one.name} depends on run {other}, which does not exist", "shoestring status")
         if states[other] in ("failed", "cancelled"):
             raise Conflict(f"{one.name} depends on run {other}, which has {states[other]}", f"shoestring retry {other}")
-    return any(state != "succeeded" for state in states.values())
+    return any(states[other] != "succeeded" for other in one.depends_on)
 
 
 def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
@@ -223,7 +270,7 @@ def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
         )
         values = {name: getattr(row, name) for name in copied}
         values |= {"parent_id": run_id, "generation": (newest or 0) + 1}
-        new = _insert(conn, values, Path(row.run_dir).parent, "queued", at)
+        [new] = _insert(conn, [values | {"state": "queued"}], Path(row.run_dir).parent, at)
         return Submitted(new, False, "queued")
 
 
