@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -13,6 +15,8 @@ import torch
 
 from shoestring_trainer import checkpoint, grids
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.disk import Saves
+from shoestring_trainer.failures import is_no_space
 from shoestring_trainer.flops import train_flops_per_image
 from shoestring_trainer.journal import Journal
 from shoestring_trainer.resume import Window, begin, state_of
@@ -49,6 +53,7 @@ class Attempt:
         self.is_main = self.training.accelerator.is_main_process
         self.progress, self._journal = begin(run_dir, token, self.training)
         self._clock_began = time.monotonic() - (time.time() - started_at) - self.progress.seconds
+        self._saves = Saves(self._journal, run_dir.root) if self._journal else None
         self._saved_step = self.progress.step
         self._busy = Busy()
         self._process = psutil.Process()
@@ -146,25 +151,35 @@ class Attempt:
         data, device = self.training.data_after(self.step), self.training.accelerator.device
         pictures = grids.draw(self.training.evaluator(), data, samples, device)
         folder = self.run_dir.sample_step(self.step)
-        grids.write(folder, pictures, grids.meta(self.step, self.config.planned_usd_at(self.step), samples))
+        try:
+            grids.write(folder, pictures, grids.meta(self.step, self.config.planned_usd_at(self.step), samples))
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            return self.journal.event(self.step, "samples_skipped", detail=str(error))
         self.journal.event(self.step, "samples", path=str(folder.relative_to(self.run_dir.root)))
 
     def _save(self) -> None:
+        """Save, or skip it where the disk is full. Raises DiskFull when it must not be skipped."""
+        last = self.step == self.config.n_steps
+        if self._saves is None or self._saves.save(self.step, self._publish, last=last):  # only the first rank saves
+            self._saved_step = self.step
+        else:
+            self._say(f"step {self.step}: no room for its checkpoint; the newest is of step {self._saved_step}")
+
+    def _publish(self) -> Path:
         """Publish a checkpoint; the journal up to it is durable first, and is part of it."""
-        if self.is_main:
-            self.journal.sync()
-            self.progress = replace(self.progress, seconds=self.seconds)
-            training = self.training
-            path = checkpoint.save(
-                self.run_dir,
-                self.step,
-                self.token,
-                (training.net, training.ema, training.optimizer),
-                state_of(self.progress, training, self.journal.offset),
-                self.config.checkpoints.keep_last,
-            )
-            self.journal.event(self.step, "checkpoint", path=str(path.relative_to(self.run_dir.root)))
-        self._saved_step = self.step
+        self.journal.sync()
+        self.progress = replace(self.progress, seconds=self.seconds)
+        training = self.training
+        return checkpoint.save(
+            self.run_dir,
+            self.step,
+            self.token,
+            (training.net, training.ema, training.optimizer),
+            state_of(self.progress, training, self.journal.offset),
+            self.config.checkpoints.keep_last,
+        )
 
     def _reason_to_stop(self) -> str:
         """The reason to stop, agreed by all ranks."""
@@ -204,8 +219,9 @@ class Attempt:
         return flops
 
     def _say(self, line: str, passing: bool = False) -> None:
-        """Print a line; on a terminal a passing one is overwritten by the next."""
-        if sys.stdout.isatty():
-            print(f"\r\033[K{line}", end="" if passing else "\n", flush=True)
-        else:
-            print(line, flush=True)
+        """Print a line; on a terminal a passing one is overwritten by the next. A log on a full disk lacks it."""
+        with contextlib.suppress(OSError):
+            if sys.stdout.isatty():
+                print(f"\r\033[K{line}", end="" if passing else "\n", flush=True)
+            else:
+                print(line, flush=True)

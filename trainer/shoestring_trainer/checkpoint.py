@@ -19,11 +19,13 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from shoestring_trainer import sealed
+from shoestring_trainer.disk import require_room
 from shoestring_trainer.failures import BadCheckpoint
 from shoestring_trainer.run_dir import RunDir
 
 TENSOR_FILES = ("weights.safetensors", "ema.safetensors", "optimizer.safetensors")
 FILES = (*TENSOR_FILES, sealed.STATE)
+OTHER_BYTES = 1 << 18  # headers, state.json, MANIFEST.json and the ends of blocks, at most about this
 
 
 class HasState(Protocol):
@@ -60,13 +62,16 @@ def save(
 ) -> Path:
     """Publish (network, EMA, optimiser) and `state` (with `journal_offset`, `config_sha256`); return the folder.
 
-    Older published checkpoints beyond `keep_last` are removed afterwards. Raises OSError (a full disk among them).
+    Older published checkpoints beyond `keep_last` are removed afterwards. Raises DiskFull before a byte is written
+    where there is no room, OSError and SafetensorError when there proves to be none.
     """
+    states = [part.state_dict() for part in parts]
+    n_bytes = sum(value.nbytes for state_ in states for value in state_.values()) + OTHER_BYTES
 
     def write(folder: Path) -> None:
-        for name, part in zip(TENSOR_FILES, parts, strict=True):
-            tensors = {key: value.detach().cpu().contiguous() for key, value in part.state_dict().items()}
-            save_file(tensors, folder / name)
+        require_room(folder, n_bytes)
+        for name, tensors in zip(TENSOR_FILES, states, strict=True):
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / name)
 
     return sealed.seal(run_dir, step, token, write, state, keep_last)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
 
-from shoestring_trainer.run_dir import EXIT_STOPPED, EXIT_TRY_AGAIN, Result
+from shoestring_trainer.run_dir import EXIT_STOPPED, EXIT_TRY_AGAIN, NO_SPACE, Result
 
 
 class TrainFailure(Exception):
@@ -32,20 +32,29 @@ class NotFinite(TrainFailure):
     failure_class = "nan"
 
 
+class DiskFull(TrainFailure):
+    failure_class = "disk_full"
+
+
 def classify(error: BaseException) -> tuple[str, str]:
     """Give (failure class, detail in one line) of what ended an attempt."""
     detail = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, TrainFailure):
         return error.failure_class, detail
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "disk_full", f"no space left: {detail}"
-    if "No space left on device" in detail:  # safetensors wraps the errno away
+    if is_no_space(error):
         return "disk_full", detail
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out_of_memory", f"{detail}; lower batch_size or the model"
     if isinstance(error, RuntimeError) and "allocate memory" in detail:  # torch's CPU allocator
         return "out_of_memory", f"{detail}; lower batch_size or the model"
     return "error", f"{type(error).__name__}: {detail}"
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Say whether `error` is a write for which the disk, a quota or a limit on files had no room."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in NO_SPACE
+    return any(os.strerror(number) in str(error) for number in NO_SPACE)  # safetensors wraps the number away
 
 
 def told_in_a_line(main: Callable[..., int]) -> Callable[..., int]:

@@ -59,10 +59,14 @@ def write(folder: Path, pictures: np.ndarray, meta: dict[str, Any]) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for i, pixels in enumerate(pictures):
-        Image.fromarray(pixels).save(partial / f"{i:03d}.png")
-    grid(pictures).save(partial / "grid.png")
-    write_atomic(partial / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False).encode())
+    try:
+        for i, pixels in enumerate(pictures):
+            Image.fromarray(pixels).save(partial / f"{i:03d}.png")
+        grid(pictures).save(partial / "grid.png")
+        write_atomic(partial / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False).encode())
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk: give the space back
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

@@ -10,6 +10,7 @@ samples/step-00001234/{000.png,…,grid.png,meta.json}
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -23,6 +24,7 @@ Outcome = Literal["succeeded", "stopped", "failed"]
 # stopped_by_request (SIGTERM/SIGINT), parent_gone (no pulse or EOF), nan, out_of_memory, bad_config, bad_data,
 # bad_checkpoint, disk_full, error. "" when succeeded.
 EXIT_TRY_AGAIN, EXIT_STOPPED = 75, 143
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota spent, no file may be that large
 _CHECKPOINT = re.compile(r"^step-(\d{8,})\.t(\d+)$")
 
 
@@ -119,9 +121,13 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write to a temporary name beside `path`, sync, rename, sync the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # a full disk: give the space back
+        raise
     fsync_dir(path.parent)

@@ -7,17 +7,19 @@ One process (or rank) is one attempt. However it ends, `result.json` says how; t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import TrainConfig
-from shoestring_trainer.failures import BadConfig, classify, exit_code
+from shoestring_trainer.failures import BadConfig, classify, exit_code, is_no_space
 from shoestring_trainer.run_dir import Result, RunDir
 from shoestring_trainer.supervise import Stop, process_started_at
 
@@ -40,11 +42,26 @@ def train(root: Path, token: int = 0, stop: Stop | None = None, started_at: floa
         outcome = "failed"
         failure_class, detail = classify(error)
         if failure_class == "error":
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # a log on a full disk
+                traceback.print_exc()
     result = Result(token, outcome, failure_class, detail, attempt.step if attempt else 0)
     if attempt is None or attempt.is_main:
+        result = _write_result(run_dir, result)
+    why = f": {result.failure_class}: {result.detail}" if result.failure_class else ""
+    with contextlib.suppress(OSError):
+        print(f"{result.outcome} at step {result.step}{why}", flush=True)
+    return result
+
+
+def _write_result(run_dir: RunDir, result: Result) -> Result:
+    """Write how it ended; what has no room for even that has not succeeded, and the exit code alone says so."""
+    try:
         run_dir.write_result(result)
-    print(f"{outcome} at step {result.step}{f': {failure_class}: {detail}' if failure_class else ''}", flush=True)
+    except OSError as error:
+        if not is_no_space(error):
+            raise
+        said = f"no room for result.json ({result.outcome} {result.failure_class}".rstrip() + ")"
+        return replace(result, outcome="failed", failure_class="disk_full", detail=said)
     return result
 
 
@@ -79,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)  # all is on disk; taking torch apart in order takes up to a second, which would be paid for
