@@ -69,3 +69,10 @@ def test_points_carry_every_axis_and_drop_what_is_not_a_number(tmp_path: Path) -
     assert loss == ("train/loss", 7, 0.5, 64.0, 1e9, 0.002, 3.5)
     assert lines[0].at == 107.0
     assert (lines[-1].event, lines[-1].path) == ("checkpoint", "checkpoints/step-00000008.t1")
+
+
+def test_an_event_brings_its_detail(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"step": 6, "t": 2.5, "event": "checkpoint_skipped", "detail": "no room"}) + "\n")
+    (line,) = Tail(path).read()
+    assert (line.step, line.at, line.event, line.detail, line.metrics) == (6, 2.5, "checkpoint_skipped", "no room", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring_trainer.config import TrainConfig
-from shoestring_trainer.run_dir import Result, RunDir, checkpoint_id
+from shoestring_trainer.run_dir import EXIT_TRY_AGAIN, NO_SPACE, Result, RunDir, checkpoint_id
 
 from shoestring import queries, runs
 from shoestring.db import Database
@@ -20,6 +21,8 @@ from shoestring.records import MICRO, Run
 from shoestring.tail import Line, Tail, points
 
 PATIENCE_S = 600.0  # how long the end of an attempt waits for a database that is away
+TOLD = frozenset({"checkpoint_skipped", "samples_skipped", "resumed_inexact"})  # journal events that the log keeps
+ROOM_BYTES = 1 << 20  # a disk with less has no room for a result
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class Attempt:
             self._tell(state="queued", note="lease lost")
             return ""
         except (ValueError, OSError) as error:  # a run that cannot be started must not stop the queue
-            failure = "bad_config" if isinstance(error, ValueError) else "launch"
+            full = isinstance(error, OSError) and error.errno in NO_SPACE
+            failure = "disk_full" if full else "bad_config" if isinstance(error, ValueError) else "launch"
             result = Result(self.lease.token, "failed", failure, " ".join(str(error).split()), self.run.step)
         finally:
             if handle:
@@ -178,6 +182,8 @@ class Attempt:
         for line in self._pending:
             if line.event == "checkpoint":
                 self._add_checkpoint(line)
+            elif line.event in TOLD:
+                runs.tell(self.db, self.lease, line.event, line.step, line.detail, line.at)
         self._pending = []
 
     def _add_checkpoint(self, line: Line) -> None:
@@ -207,6 +213,9 @@ class Attempt:
         code, step = self.executor.exit_code(handle), self.progress.step
         if self._asked_why:
             return Result(self.lease.token, "stopped", "stopped_by_request", f"no checkpoint, exit code {code}", step)
+        if code == EXIT_TRY_AGAIN or (code and code > 0 and shutil.disk_usage(self.folder.root).free < ROOM_BYTES):
+            full = f"no room in {self.folder.root} for the trainer to say how it ended (exit code {code})"
+            return Result(self.lease.token, "failed", "disk_full", full, step)
         log = self.executor.logs(handle)[-4000:].decode("utf-8", errors="replace").strip()
         said = log.splitlines()[-1] if log else "it printed nothing"
         if code is not None and code < 0:

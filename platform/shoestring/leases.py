@@ -13,7 +13,7 @@ from shoestring import records, rows
 from shoestring.db import Database
 from shoestring.errors import LeaseLost
 from shoestring.moves import move, note
-from shoestring.retries import MAX_BACKOFF_S, Counts, Verdict, judge
+from shoestring.retries import MAX_BACKOFF_S, PAUSING, Counts, Verdict, judge
 from shoestring.states import LEASED, path
 from shoestring.tables import HELD, attempts, budgets, runs
 
@@ -134,7 +134,7 @@ def _columns(
     row: Row[Any], verdict: Verdict, stalls: int, failure_class: str, detail: str, at: float
 ) -> dict[str, object]:
     """What else changes with the state."""
-    failed = verdict.counts_as == "failure" or verdict.state == "failed"
+    failed = verdict.counts_as == "failure" or verdict.state == "failed" or failure_class in PAUSING
     columns: dict[str, object] = {"reason": verdict.reason or (row.reason if verdict.state == "paused" else "")}
     if failed:
         columns |= {"failure_class": failure_class, "failure_detail": detail}

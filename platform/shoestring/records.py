@@ -46,6 +46,7 @@ class Run:
     created_at: float  # unix seconds, all times
     started_at: float | None
     ended_at: float | None
+    inexact: str = ""  # why its numbers may not be an uninterrupted run's: it resumed on other hardware or software
     provenance: dict[str, Any] = field(default_factory=dict)  # git, dirty patch, lock hash, data digest, hardware
 
 

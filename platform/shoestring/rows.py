@@ -63,6 +63,7 @@ def run(row: Row[Any]) -> records.Run:
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        inexact=row.inexact,
         provenance=row.provenance,
     )
 

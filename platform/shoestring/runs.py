@@ -32,12 +32,12 @@ from shoestring.leases import (
 from shoestring.moves import move, note
 from shoestring.roster import leave, new_worker_id, provably_dead, register, report
 from shoestring.states import ACTIVE, EDGES, LEASED
-from shoestring.tables import attempts, checkpoints, metrics, runs
+from shoestring.tables import attempts, checkpoints, events, metrics, runs
 
 __all__ = [
     "EDGES", "LEASE_S", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
     "add_checkpoint", "beat", "claim", "finish", "leave", "mark_checkpoint", "new_worker_id", "provably_dead",
-    "reap_one", "record", "register", "release", "report", "start", "stopping",
+    "reap_one", "record", "register", "release", "report", "start", "stopping", "tell",
 ]  # fmt: skip
 
 # (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one
@@ -69,7 +69,7 @@ def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now
             return
         conn.execute(delete(metrics).where(metrics.c.run_id == lease.run_id, metrics.c.step > resume_step))
         columns = {"step": resume_step, "attempts": row.attempts + 1, "engine": engine, "owner": lease.worker_id}
-        columns["started_at"] = row.started_at or at
+        columns |= {"started_at": row.started_at or at, "inexact": ""}
         if not move(conn, lease.run_id, ("leased", "running"), at, "started", token=lease.token, **columns):
             raise lost(lease.run_id, lease.token)
         first = {"started_at": at, "first_step": resume_step, "last_step": resume_step, "worker": lease.worker_id}
@@ -113,6 +113,19 @@ def add_checkpoint(db: Database, lease: Lease, step: int, path: str, n_bytes: in
         row = {"run_id": lease.run_id, "step": step, "token": lease.token, "path": path, "bytes": n_bytes}
         upsert(conn, checkpoints, [{**row, "state": "published", "created_at": at}], keep=["created_at"])
         note(conn, at, "checkpoint", lease.run_id, lease.token, step=step, bytes=n_bytes)
+
+
+def tell(db: Database, lease: Lease, kind: str, step: int, detail: str, at: float) -> None:
+    """Enter an event that the trainer journalled `at` (unix seconds), once however often its line is read.
+
+    `resumed_inexact` marks the run, until an attempt starts whose journal does not say it.
+    """
+    mark = {"inexact": detail if kind == "resumed_inexact" else runs.c.inexact}
+    with db.write() as conn:
+        _fenced(conn, lease, ACTIVE, **mark)
+        same = select(events.c.id).where(events.c.run_id == lease.run_id, events.c.kind == kind, events.c.at == at)
+        if conn.scalar(same.limit(1)) is None:
+            note(conn, at, kind, lease.run_id, lease.token, step=step, detail=detail)
 
 
 def mark_checkpoint(

@@ -125,6 +125,7 @@ runs = Table(
     Column("max_micro", BigInteger),
     _text("failure_class"),
     _text("failure_detail"),
+    _text("inexact"),  # why the attempt that counts did not resume bit by bit, "" when it did
     _time("created_at", nullable=False),
     _time("started_at"),
     _time("ended_at"),

@@ -18,13 +18,14 @@ READ_BYTES = 4 << 20  # at most this much of a journal is read at one look
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a journal: the metrics of a step, or an event (`checkpoint`, `samples`) with its path."""
+    """One line of a journal: the metrics of a step, or an event with its path (`checkpoint`) or its detail."""
 
     step: int
     at: float  # unix seconds
     metrics: dict[str, float] = field(default_factory=dict)
     event: str = ""
     path: str = ""
+    detail: str = ""
 
 
 class Point(NamedTuple):
@@ -84,6 +85,7 @@ def parse_line(raw: bytes) -> Line:
         metrics={key: number for key, number in metrics.items() if math.isfinite(number)},
         event=str(value.get("event", "")),
         path=str(value.get("path", "")),
+        detail=str(value.get("detail", "")),
     )
 
 

@@ -31,6 +31,8 @@ def _why_paused(run: Run) -> str:
     if run.reason == "budget":
         cap = "its project's budget" if run.max_usd is None else f"${run.max_usd:.4f}"
         return f"paused: spent {cap}; raise it and `shoestring resume {run.id}`"
+    if run.reason == "disk_full":
+        return f"paused: {run.failure_detail or 'the disk is full'}; make room, then `shoestring resume {run.id}`"
     why = f" ({run.reason})" if run.reason else ""
     return f"paused{why}: `shoestring resume {run.id}`"
 

@@ -69,7 +69,7 @@ def save(
     n_bytes = sum(value.nbytes for state_ in states for value in state_.values()) + OTHER_BYTES
 
     def write(folder: Path) -> None:
-        require_room(folder, n_bytes)
+        require_room(run_dir.root, n_bytes)
         for name, tensors in zip(TENSOR_FILES, states, strict=True):
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / name)
 
