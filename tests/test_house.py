@@ -20,7 +20,7 @@ CEILING = 400
 
 # Layers of the platform, lowest first: a file imports its own layer or a lower one, and never in a circle.
 LAYERS = [
-    {"records", "errors"},
+    {"records", "codes", "errors"},
     # pure, or reading files only
     {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
@@ -152,6 +152,7 @@ def test_no_file_of_the_platform_imports_itself_in_a_circle():
 def test_what_decides_touches_no_database_process_network_clock_or_chance():
     pure = {
         "records",
+        "codes",
         "errors",
         "request",
         "merge",

@@ -210,7 +210,7 @@ def read_calibration(folder: Path, name: str) -> Calibration:
         return Calibration(name, shapes, overheads, stored["measured_at"])
     except FileNotFoundError:
         return Calibration(name)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise EnvironmentProblem(
             f"{path} is no calibration ({error.__class__.__name__})", "delete it and run `shoestring calibrate`"
         ) from None

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OK, FAILED, USAGE, SPEC_INVALID, ENVIRONMENT, BUDGET_REFUSED, NOT_FOUND, CONFLICT = range(8)
-INTERRUPTED = 130
+from shoestring.codes import (
+    BUDGET_REFUSED,
+    CODES,
+    CONFLICT,
+    ENVIRONMENT,
+    FAILED,
+    INTERRUPTED,
+    NOT_FOUND,
+    SPEC_INVALID,
+    USAGE,
+)
+
+__all__ = [
+    "BUDGET_REFUSED", "CONFLICT", "ENVIRONMENT", "FAILED", "INTERRUPTED", "NOT_FOUND", "SPEC_INVALID", "USAGE",
+    "BudgetRefused", "Conflict", "EnvironmentProblem", "Fault", "LeaseLost", "NotFound", "ShoestringError",
+    "SpecInvalid", "UsageError",
+]  # fmt: skip
 
 
 class ShoestringError(Exception):
-    """A problem the user can solve. `message` says what and the value, `hint` what to do next."""
+    """A problem the user can solve. `message` says what and the value, `hint` what to do next.
+
+    The code is one of `shoestring.codes.CODES` and comes with that exit code; a code of a spec's fields may also stand
+    in a UsageError, when such a value is given on the command line.
+    """
 
     exit_code = FAILED
     code = "failed"
@@ -17,9 +36,12 @@ class ShoestringError(Exception):
     def __init__(self, message: str, hint: str = "", *, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
         if code:
             self.code = code
+        known = CODES.get(self.code)
+        assert known, f"add the error code {self.code!r} to shoestring/codes.py"
+        assert self.exit_code in (known.exit_code, USAGE), f"{self.code!r} comes with exit code {known.exit_code}"
+        self.hint = hint or known.do
 
     def as_dict(self) -> dict[str, object]:
         return {"code": self.code, "message": self.message, "hint": self.hint}
@@ -37,10 +59,22 @@ class Fault:
     message: str
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        assert self.code in CODES, f"add the error code {self.code!r} to shoestring/codes.py"
+        shown = {"path": in_a_line(self.path), "message": in_a_line(self.message)}
+        for name, text in {**shown, "hint": self.hint or CODES[self.code].do}.items():
+            object.__setattr__(self, name, text)
+
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.col}"
         what = f"{self.path}: {self.message}" if self.path else self.message
-        return f"{where}: {what} [{self.code}]" + (f"\n    {self.hint}" if self.hint else "")
+        return f"{where}: {what} [{self.code}]\n    {self.hint}"
+
+
+def in_a_line(text: str, limit: int = 280) -> str:
+    """A text for one line of a terminal: what cannot be printed is escaped, what is too long is cut."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 class SpecInvalid(ShoestringError):
@@ -51,6 +85,7 @@ class SpecInvalid(ShoestringError):
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(str(f) for f in faults))
+        self.hint = ""  # each fault has its own
         self.faults = faults
 
     def as_dict(self) -> dict[str, object]:

@@ -69,7 +69,7 @@ def import_weights(home: Home, db: Database, source: Source, project: str, prove
         try:
             facts = _trainer("import_public", arguments)
         except ShoestringError as error:
-            error.hint = error.hint or (_sets(home) if error.code == "bad_data" else "")
+            error.hint = (_sets(home) if error.code == "bad_data" else "") or error.hint
             raise
     one = actions.Submission(
         name=run_name,

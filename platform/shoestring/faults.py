@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from shoestring.codes import CODES
 from shoestring.errors import Fault
 from shoestring.yaml_source import MAX_FAULTS, Node, kind_of, shown
 
@@ -28,6 +29,8 @@ _WANTED = {
 }
 # Codes of rules about several fields; their sentence may begin with the path of the one to change.
 _ABOUT_SEVERAL = {"invalid_value", "bad_shares", "does_not_fit", "bad_search"}
+# A part of a field's pattern → what is wanted, and an example. Other patterns are names.
+_FORMATS = {"/": ("a metric", "like val/loss"), r"\d": ("a date", 'like "2026-11-01"')}
 _BOUNDS = {
     "greater_than": ("more than", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -38,7 +41,11 @@ _BOUNDS = {
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, else all of them."""
-    names = sorted(known)
+    return _nearest(word, tuple(sorted(known)))
+
+
+@functools.lru_cache(1024)
+def _nearest(word: str, names: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= 64 else []
     if close:
         return f"did you mean `{close[0]}`?"
@@ -78,6 +85,12 @@ def distinct(faults: Sequence[Fault]) -> list[Fault]:
     return sorted(seen.values(), key=lambda f: (f.line, f.col))[:MAX_FAULTS]
 
 
+def enough(faults: list[Fault]) -> bool:
+    """Keep the distinct ones of `faults`; say whether they are as many as are told at once."""
+    faults[:] = distinct(faults)
+    return len(faults) >= MAX_FAULTS
+
+
 def _fault(file: str, node: Node, model: type[BaseModel], problem: Any, extra: Sequence[str]) -> Fault:
     loc: Loc = problem["loc"]
     if problem["type"] == "extra_forbidden":
@@ -85,8 +98,10 @@ def _fault(file: str, node: Node, model: type[BaseModel], problem: Any, extra: S
     code, message, hint = explain(problem)
     if problem["type"] in ("missing", "union_tag_not_found"):
         holder = node.nearest(loc[:-1] if problem["type"] == "missing" else loc)
-        missing = loc[-1] if problem["type"] == "missing" else "kind"
-        return at(file, holder, code, f"`{missing}` is missing", hint)
+        missing = f"`{loc[-1] if problem['type'] == 'missing' else 'kind'}`"
+        if isinstance(loc[-1], int):  # a list of fixed length
+            missing = f"value {loc[-1] + 1}"
+        return at(file, holder, code, f"{missing} is missing", hint)
     place = node.nearest(loc)
     if loc and loc[-1] == "[key]":
         return at(file, place, code, message, hint, key=True)
@@ -166,17 +181,26 @@ def explain(problem: Any) -> tuple[str, str, str]:
         given = context.get("tag", value)
         return "bad_choice", f"{shown(given)} is not one of {', '.join(choices)}", did_you_mean(str(given), choices)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
-        return "out_of_range", f"{problem['msg']}", ""
+        word, bound = ("at least", "min_length") if kind.endswith("short") else ("at most", "max_length")
+        what = "characters" if kind.startswith("string") else "values"
+        length = context.get("actual_length") or len(value or ())
+        return "out_of_range", f"{shown(value)} has {length} {what}, {word} {context[bound]} is allowed", ""
     if kind == "string_pattern_mismatch":
-        hint = "up to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
-        return "bad_name", f"{shown(value)} is not a name", hint
+        for part, (what, hint) in _FORMATS.items():
+            if part in context["pattern"]:
+                return "bad_format", f"{shown(value)} is not {what}", hint
+        return (
+            "bad_name",
+            f"{shown(value)} is not a name",
+            "up to 64 of a-z 0-9 . _ -, beginning with a letter or digit",
+        )
     if kind in ("missing", "union_tag_not_found"):
         return "missing_field", "is missing", _needed(problem)
     stem = kind.split("_")[0]
     if kind.endswith(("_type", "_parsing", "_from_float", "_size")) and stem in _WANTED:
         return "wrong_type", f"{shown(value)} is {kind_of(value)}; {_WANTED[stem]} is wanted", _type_hint(stem, value)
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return ("invalid_value" if kind == "value_error" else kind), message, str(context.get("hint", ""))
+    return (kind if kind in CODES else "invalid_value"), message, str(context.get("hint", ""))
 
 
 def _needed(problem: Any) -> str:

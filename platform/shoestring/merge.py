@@ -10,9 +10,9 @@ from dataclasses import replace
 from shoestring_trainer.presets import PRESETS
 
 from shoestring.errors import Fault
-from shoestring.faults import at, did_you_mean
+from shoestring.faults import at, did_you_mean, enough
 from shoestring.request import CADENCES, UNTIL
-from shoestring.yaml_source import Node, kind_of, shown
+from shoestring.yaml_source import MAX_DEPTH, Node, kind_of, shown
 
 MAX_RUNS = 1000
 MAX_EXTENDS = 16
@@ -45,9 +45,12 @@ class Family:
         self.experiments = root.get("experiments")
 
     def members(self) -> Iterator[tuple[str, Node]]:
-        """(name, merged node) of every experiment and matrix point."""
+        """(name, merged node) of every experiment and matrix point, as far as there are no more than are allowed."""
         assert self.experiments is not None
+        n_points = 0
         for name, node in self.experiments.value.items():
+            if enough(self.faults):
+                return
             if node.value is None:  # `dense:` alone takes all from the defaults
                 node = replace(node, value={})
             if not isinstance(node.value, dict):
@@ -57,7 +60,13 @@ class Family:
             merged = self._with_parents(name, node, ())
             if merged is not None:
                 merged = overlay(self.defaults, merged)
-                yield from self._matrix(name, merged, node.get("matrix"))
+                for member in self._matrix(name, merged, node.get("matrix")):
+                    n_points += 1
+                    if n_points > MAX_RUNS:
+                        what = f"more than {MAX_RUNS} combinations in the file"
+                        self._refuse(self.experiments, "too_many_runs", what, "split the file, or use a sweep")
+                        return
+                    yield member
 
     def _with_parents(self, name: str, node: Node, below: tuple[str, ...]) -> Node | None:
         own = replace(node, value={k: v for k, v in node.value.items() if k not in NOT_INHERITED})
@@ -98,6 +107,11 @@ class Family:
         if n_points > MAX_RUNS:
             what = f"{n_points} combinations; at most {MAX_RUNS}"
             self._refuse(matrix, "too_many_runs", what, "use a sweep for a large search")
+            return
+        deep = [path for path in axes if path.count(".") >= MAX_DEPTH]
+        if deep:
+            what = f"{shown(deep[0])} leads deeper than {MAX_DEPTH} levels"
+            self._refuse(axes[deep[0]], "too_deep", what, "name a field of an experiment")
             return
         short = {path: path.rsplit(".", 1)[-1] for path in axes}
         if len(set(short.values())) < len(axes):

@@ -272,12 +272,13 @@ class Request(Recipe):
             return Request.model_validate(values, strict=True)
         except ValidationError as error:
             from shoestring.faults import explain
+            from shoestring.yaml_source import shown
 
             problem = error.errors(include_url=False)[0]
             code, message, hint = explain(problem)
             where = ".".join(str(p) for p in problem["loc"])
             what = f"{where}: {message}" if where else message
-            given = ", ".join(f"{path} = {value!r}" for path, value in params.items())
+            given = ", ".join(f"{path} = {shown(value)}" for path, value in params.items())
             raise UsageError(f"{given}: {what}", hint, code=code) from None
 
     def called(self, name: str, **changes: Any) -> Request:

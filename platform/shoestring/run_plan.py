@@ -20,7 +20,7 @@ from shoestring.steps import Pace, Schedule, TooLittle
 class PlanRefused(ShoestringError):
     """A request that cannot be priced as written; `path` is the field to change."""
 
-    exit_code, code = SPEC_INVALID, "plan_refused"
+    exit_code = SPEC_INVALID
 
     def __init__(self, path: str, message: str, hint: str, code: str) -> None:
         super().__init__(f"{path}: {message}", hint, code=code)

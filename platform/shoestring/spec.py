@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from shoestring.errors import Fault, SpecInvalid
-from shoestring.faults import at, did_you_mean, distinct, from_validation
+from shoestring.faults import at, did_you_mean, distinct, enough, from_validation
 from shoestring.home import Home
 from shoestring.merge import MAX_RUNS, STAGE_DEFAULTS, Family, node_of, with_preset, with_stage_defaults
 from shoestring.spec_parts import SPEC_VERSION, ExperimentSpec, FileSpec, SweepSpec
-from shoestring.yaml_source import Document, Node, load, parse, shown
+from shoestring.yaml_source import MAX_FAULTS, Document, Node, bad_character, load, parse, shown
 
-MAX_PROMPTS_BYTES = 64 * 1024
+MAX_PROMPTS_BYTES, MAX_PROMPTS = 64 * 1024, 64
+MAX_CHOICES = 1000  # in all sweeps of a file: each is tried on the sweep's base
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,14 @@ def validate(document: Document, project_root: Path) -> Spec:
     experiments = []
     written = root.get("experiments")
     if written is not None and isinstance(written.value, dict):
+        prompts = Prompts(file, project_root.resolve(), faults)
         for name, node in Family(file, _with_mapping_defaults(root), faults).members():
-            node = with_stage_defaults(with_preset(file, _with_prompts(file, node, project_root, faults), faults))
+            node = with_stage_defaults(with_preset(file, prompts.filled_in(node), faults))
             spec = _checked(file, node, ExperimentSpec, faults, extra=STAGE_DEFAULTS)
             if spec is not None:
                 experiments.append(Experiment(name, spec, node))
+            elif enough(faults):
+                break
         if not faults:
             faults += _too_many(file, written, experiments)
         faults += _sweep_faults(file, root, written.value, top)
@@ -115,6 +119,8 @@ def _sweep_faults(file: str, root: Node, names: dict[str, Node], top: FileSpec |
     sweeps = root.get("sweeps")
     for sweep in sweeps.value.values() if sweeps and isinstance(sweeps.value, dict) else ():
         base = sweep.get("base")
+        if len(faults) >= MAX_FAULTS:
+            break
         if base is None or not isinstance(base.value, str):
             continue  # said with the sweep's own fields
         if base.value not in names:
@@ -125,6 +131,10 @@ def _sweep_faults(file: str, root: Node, names: dict[str, Node], top: FileSpec |
             faults.append(at(file, base, "bad_search", what, "sweep an experiment without a matrix"))
     for name, spec in (top.sweeps if top else {}).items():
         faults += _clashes(file, root.nearest(("sweeps", name)), spec)
+    n_choices = sum(len(s.choices or ()) for spec in (top.sweeps if top else {}).values() for s in spec.search.values())
+    if n_choices > MAX_CHOICES:
+        what = f"{n_choices} choices in all sweeps; at most {MAX_CHOICES}"
+        faults.append(at(file, root.nearest(("sweeps",)), "bad_search", what, "write `low` and `high`"))
     return faults
 
 
@@ -142,36 +152,51 @@ def _clashes(file: str, node: Node, sweep: SweepSpec) -> list[Fault]:
     return faults
 
 
-def _with_prompts(file: str, node: Node, project_root: Path, faults: list[Fault]) -> Node:
-    """Replace `samples.prompts: FILE` by the lines of that file."""
-    samples = node.get("samples")
-    prompts = samples.get("prompts") if samples else None
-    if samples is None or prompts is None or not isinstance(prompts.value, str):
-        return node
-    lines, problem, hint = _read_prompts(project_root.resolve(), prompts.value)
-    if problem:
-        faults.append(at(file, prompts, "bad_prompts_file", problem, hint))
-        lines = ["?"]
-    listed = replace(samples, value=samples.value | {"prompts": node_of(lines, prompts)})
-    return replace(node, value=node.value | {"samples": listed})
+@dataclass
+class Prompts:
+    """Replaces `samples.prompts: FILE` by the lines of that file, read once however many experiments name it."""
+
+    file: str
+    root: Path
+    faults: list[Fault]
+    read: dict[str, tuple[list[str], str]] = field(default_factory=dict)
+
+    def filled_in(self, node: Node) -> Node:
+        """The experiment with its prompts in place; what is wrong with the file is a fault where it is named."""
+        samples = node.get("samples")
+        prompts = samples.get("prompts") if samples else None
+        if samples is None or prompts is None or not isinstance(prompts.value, str):
+            return node
+        if prompts.value not in self.read:
+            self.read[prompts.value] = _read_prompts(self.root, prompts.value)
+        lines, problem = self.read[prompts.value]
+        if problem:
+            hint = "a text file under the project, one prompt a line; or a list of prompts here"
+            self.faults.append(at(self.file, prompts, "bad_prompts_file", f"{shown(prompts.value)} {problem}", hint))
+            lines = ["?"]
+        listed = replace(samples, value=samples.value | {"prompts": node_of(lines, prompts)})
+        return replace(node, value=node.value | {"samples": listed})
 
 
-def _read_prompts(root: Path, name: str) -> tuple[list[str], str, str]:
-    """(lines, what is wrong, hint): one prompt a line, empty lines and # comments left out."""
-    hint = "a text file under the project, one prompt a line; or a list of prompts here"
+def _read_prompts(root: Path, name: str) -> tuple[list[str], str]:
+    """(lines, what is wrong): one prompt a line, empty lines and # comments left out."""
     try:
         path = (root / name).resolve()
         if not path.is_relative_to(root):
-            return [], f"{shown(name)} leads out of the project", hint
+            return [], "leads out of the project"
         if not path.is_file():
-            return [], f"{shown(name)} is not a file", hint
+            return [], "is not a file"
         with open(path, "rb") as opened:
             content = opened.read(MAX_PROMPTS_BYTES + 1)
+        if len(content) > MAX_PROMPTS_BYTES:
+            return [], f"is larger than {MAX_PROMPTS_BYTES // 1024} KiB"
         text = content.decode("utf-8-sig")
     except (OSError, ValueError, RuntimeError) as error:
-        return [], f"{shown(name)} cannot be read: {error.__class__.__name__}", hint
-    if len(content) > MAX_PROMPTS_BYTES:
-        return [], f"{shown(name)} is larger than {MAX_PROMPTS_BYTES // 1024} KiB", hint
+        return [], f"cannot be read: {error.__class__.__name__}"
+    if bad := bad_character(text):
+        return [], f"holds the character {bad}"
     lines = [line.strip() for line in text.splitlines()]
     found = [line for line in lines if line and not line.startswith("#")]
-    return found, "" if found else f"{shown(name)} holds no prompt", hint
+    if len(found) > MAX_PROMPTS:
+        return [], f"holds {len(found)} prompts; at most {MAX_PROMPTS}"
+    return found, "" if found else "holds no prompt"

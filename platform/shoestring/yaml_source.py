@@ -34,7 +34,10 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE = re.compile(  # control characters, surrogates, separators, directions, spaces of no width
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
+_BREAK = re.compile("\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def parse(content: bytes, file: str) -> Document:
         root = _Builder(file, faults).build(yaml.parse(text, Loader=_PARSER))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if mark and error.context_mark and mark.line > text.count("\n"):
+        if mark and error.context_mark and mark.line >= len(_BREAK.split(text)):
             mark = error.context_mark  # past the end: what was left open is the better place
         line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         faults.append(Fault(file, line, col, "", "yaml_syntax", _sentence(error), _syntax_hint(text, line, col)))
@@ -146,14 +149,19 @@ def _decode(content: bytes, file: str) -> str:
     bad = _UNPRINTABLE.search(text)
     if bad:
         line, col = _line_col(text, bad.start())
-        what = f"character U+{ord(bad[0]):04X} is invisible or a control character"
-        raise refuse(line, col, "bad_character", what, "remove it")
+        raise refuse(line, col, "bad_character", f"there is a character {bad_character(text)}", "remove it")
     return text
 
 
+def bad_character(text: str) -> str:
+    """The first character of `text` that is not allowed in a spec, in words; "" when there is none."""
+    bad = _UNPRINTABLE.search(text)
+    return f"U+{ord(bad[0]):04X}, which is invisible or a control character" if bad else ""
+
+
 def _line_col(text: str, position: int | None) -> tuple[int, int]:
-    before = text[:position]
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    lines = _BREAK.split(text[:position])
+    return len(lines), len(lines[-1]) + 1
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
@@ -161,7 +169,7 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
 
 
 def _syntax_hint(text: str, line: int, col: int) -> str:
-    lines = text.split("\n")
+    lines = _BREAK.split(text)
     written = lines[line - 1] if line <= len(lines) else ""
     if "\t" in written[: col + 1]:
         return "indent with spaces, not tabs"
@@ -271,11 +279,9 @@ class _Builder:
 
     def _scalar(self, event: Any, line: int, col: int) -> Any:
         text = event.value
-        bad = _UNPRINTABLE.search(text)
-        if bad:
-            what = f"character U+{ord(bad[0]):04X} is invisible or a control character"
-            self._fault(line, col, "bad_character", what, "remove it")
-            return text.replace(bad[0], "?")
+        if bad := bad_character(text):
+            self._fault(line, col, "bad_character", f"there is a character {bad}", "remove it")
+            return _UNPRINTABLE.sub("?", text)
         if event.style or not event.implicit[0]:
             return text
         if text in _WORDS:

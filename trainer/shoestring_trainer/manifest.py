@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from shoestring_trainer.config import DataConfig
 
 MANIFEST_VERSION = 1
+MAX_BYTES = 1 << 20
 FACTS = ("name", "digest", "space", "shape", "size_px", "n_train", "caption_dim", "caption_tokens")
 
 
@@ -20,14 +21,18 @@ def load_manifest(path: Path | str) -> dict[str, Any]:
     Raises FileNotFoundError (no such set) and ValueError (not a manifest, or of another version).
     """
     file = Path(path) / "manifest.json"
-    if not file.exists():
+    if not file.is_file():
         raise FileNotFoundError(
             f"{path} is not an encoded data set (it has no manifest.json): run `dvc repro` to build the sets that "
             f"dvc.yaml names, or `python -m shoestring_trainer.prepare.procedural {path}` for the tiny procedural one"
         )
     try:
-        manifest = json.loads(file.read_bytes())
-    except ValueError as error:
+        with open(file, "rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not valid JSON ({error}): delete {path} and build it again") from error
     version = manifest.get("version") if isinstance(manifest, dict) else None
     if version != MANIFEST_VERSION:

@@ -10,12 +10,12 @@ from typing import Any
 
 import typer
 
-from shoestring.errors import INTERRUPTED, ShoestringError
+from shoestring.errors import INTERRUPTED, EnvironmentProblem, ShoestringError
 
 
 def say(text: str = "") -> None:
     """Print a line to standard output."""
-    typer.echo(text)
+    typer.echo(text.encode(errors="backslashreplace").decode())  # a file's name may be no UTF-8
 
 
 def say_json(value: Any) -> None:
@@ -26,7 +26,8 @@ def say_json(value: Any) -> None:
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn a ShoestringError into its message and exit code: no traceback for a user's mistake.
 
-    A command with a `json_` parameter that is true reports the error as JSON on standard output.
+    A file or folder that the system refuses is told likewise. A command with a `json_` parameter that is true reports
+    the error as JSON on standard output.
     """
 
     @functools.wraps(command)
@@ -34,15 +35,25 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except ShoestringError as error:
-            if kwargs.get("json_"):
-                say_json({"error": error.as_dict()})
-            else:
-                print(f"error: {error.message}", file=sys.stderr)
-                if error.hint:
-                    print(f"  → {error.hint}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from None
+            raise _told(error, bool(kwargs.get("json_"))) from None
+        except OSError as error:
+            if error.filename is None:  # no file: not the user's doing
+                raise
+            problem = EnvironmentProblem(f"{error.filename}: {error.strerror}", code="file_access")
+            raise _told(problem, bool(kwargs.get("json_"))) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapped
+
+
+def _told(error: ShoestringError, json_: bool) -> typer.Exit:
+    """Print an error; give what ends the command with its exit code."""
+    if json_:
+        say_json({"error": error.as_dict()})
+    else:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  → {error.hint}", file=sys.stderr)
+    return typer.Exit(error.exit_code)

@@ -78,7 +78,9 @@ def pause(runs: Runs, json_: Json = False) -> None:
 
 def resume(
     runs: Runs,
-    max_usd: Annotated[float | None, typer.Option("--max-usd", min=0, help="A new cap on actual dollars.")] = None,
+    max_usd: Annotated[
+        float | None, typer.Option("--max-usd", min=0, max=1e9, help="A new cap on actual dollars.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Queue paused runs again; they go on from their last checkpoint."""

@@ -80,7 +80,7 @@ def sweep_report(
 def rank(
     spec: Annotated[Path | None, typer.Option("--spec", help="Only the runs of this file.")] = None,
     at_usd: Annotated[
-        float | None, typer.Option("--at-usd", min=0.0, help="Default: the most that all reached.")
+        float | None, typer.Option("--at-usd", min=0.0, max=1e9, help="Default: the most that all reached.")
     ] = None,
     metric: Annotated[str, typer.Option("--metric")] = "val/loss",
     check: Annotated[
