@@ -177,6 +177,23 @@ def test_every_tab_of_a_run_opens(project: Project, tab: str):
     assert "dense/s0" in text(page)
 
 
+def test_a_run_that_resumed_inexactly_says_so_where_it_is_looked_at_and_compared(project: Project):
+    for experiment in ("dense", "other"):
+        project.train(project.queue(experiment))
+    run_id = project.queue("moved")
+    lease = runs.claim(project.db, project.worker, "n")
+    assert lease is not None and lease.run_id == run_id
+    runs.start(project.db, lease, 0)
+    runs.record(project.db, lease, [Point("val/loss", 10, 0.1, 160.0, 1e9, USD / 4, 2.0)])
+    runs.tell(project.db, lease, "resumed_inexact", 10, "at step 10: threads was 1, now 2", time.time())
+    said = [w.value for w in draw("run", run=str(run_id)).warning]
+    assert said == ["It resumed inexactly, so its numbers may differ from an uninterrupted run's: at step 10: "
+                    "threads was 1, now 2."]  # fmt: skip
+    assert not draw("run", run="1").warning
+    (info,) = draw("compare", runs=f"1,{run_id}").info
+    assert info.value.startswith(f"#{run_id} moved/s0 resumed inexactly (at step 10: threads was 1, now 2)")
+
+
 def test_a_run_that_is_not_there_is_said_and_another_shown(project: Project):
     project.train(project.queue("dense"))
     page = draw("run", run="77")

@@ -46,6 +46,7 @@ WRITES = {
     "beat": lambda db, lease: runs.beat(db, lease, 5),
     "record": lambda db, lease: runs.record(db, lease, [point(7)]),
     "add_checkpoint": lambda db, lease: runs.add_checkpoint(db, lease, 7, "/c", 1),
+    "tell": lambda db, lease: runs.tell(db, lease, "resumed_inexact", 7, "threads", NOW),
     "mark_checkpoint": lambda db, lease: runs.mark_checkpoint(db, lease, (50, 1), "corrupt"),
     "stopping": lambda db, lease: runs.stopping(db, lease),
     "finish": lambda db, lease: runs.finish(db, lease, ended(lease, "succeeded")),

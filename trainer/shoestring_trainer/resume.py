@@ -109,9 +109,10 @@ def _resume(run_dir: RunDir, path: Path, loaded: Loaded, training: Training) -> 
         return progress, None
     journal = Journal.start_from(path, run_dir.journal(loaded.token), loaded.journal_offset)
     journal.event(loaded.step, "checkpoint", path=str(loaded.path.relative_to(run_dir.root)))
-    if state["software"] != software(training):
-        detail = f"was {state['software']}, now {software(training)}"
-        journal.event(loaded.step, "resumed_inexact", detail=detail)
+    before, now = state["software"], software(training)
+    if before != now:
+        changed = [f"{key} was {before.get(key)}, now {now[key]}" for key in now if before.get(key) != now[key]]
+        journal.event(loaded.step, "resumed_inexact", detail=f"at step {loaded.step}: {'; '.join(changed)}")
     return progress, journal
 
 

@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ACTIVE = ("queued", "leased", "running", "stopping")
 SUMMARY = (
     *("id", "name", "state", "reason", "kind", "step", "n_steps", "attempts", "failures", "checkpoint_step"),
-    *("spent_usd", "planned_usd", "failure_class", "failure_detail", "run_dir"),
+    *("spent_usd", "planned_usd", "failure_class", "failure_detail", "inexact", "run_dir"),
 )
 EMPTY = "No runs yet. Next: shoestring submit experiments.yaml"
 
@@ -220,6 +220,8 @@ def _show_all(db: Database, json_: bool) -> None:
     for run in runs:
         loss = values.get(run.id, {}).get("val/loss")
         why = waits.get(run.id) or run.reason or run.failure_class
+        if run.inexact:
+            why = f"{why}, resumed inexactly".lstrip(", ")
         say(
             f"{run.id:>4}  {run.name:<28} {run.state:<10} {f'{run.step}/{run.n_steps}':>13}  "
             f"{'' if loss is None else f'{loss:.4f}':>8}  "
@@ -252,9 +254,17 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
         whole |= {"checkpoints": [asdict(it) for it in checkpoints], "events": [asdict(it) for it in events]}
         return say_json(whole)
     say(f"run {run.id}  {run.name}: {run.state}" + (f" ({run.reason})" if run.reason else ""))
+    if why := queries.why_waiting(db, run):
+        say(f"  {why}")
     say(f"  step {run.step} of {run.n_steps}, ${run.spent_usd:.5f} spent of ${run.planned_usd:.5f} planned")
-    if run.failure_class:
+    if run.failure_class and run.state != "paused":
         say(f"  failed: {run.failure_class}: {run.failure_detail}")
+    if run.inexact:
+        say(f"  resumed inexactly, so its numbers may differ from an uninterrupted run's: {run.inexact}")
+    for event in events:
+        if event.kind.endswith("_skipped"):
+            what = event.kind.removesuffix("_skipped")
+            say(f"  no room for the {what} of step {event.detail.get('step')}: {event.detail.get('detail')}")
     say(f"  folder {run.run_dir}")
     for attempt in attempts:
         ending = f"{attempt.outcome} {attempt.failure_class}".strip()

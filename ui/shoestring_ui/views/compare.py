@@ -76,6 +76,9 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
     if metric.startswith(LOSSES) and (others := on_other_data(runs)):
         named = ", ".join(f"#{r.id} {r.name}" for r in others)
         st.info(f"{metric} is measured on something else for {named}, so it does not compare: look at KID.")
+    for run in runs:
+        if run.inexact:
+            st.info(f"#{run.id} {run.name} resumed inexactly ({run.inexact}): its curve may differ in small digits.")
     figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
