@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import functools
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -46,7 +48,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 @functools.lru_cache(1024)
 def _nearest(word: str, names: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= 64 else []
+    place = bisect.bisect(names, word)  # of a thousand names only those that begin alike are compared
+    near = names if len(names) <= 100 else names[max(0, place - 50) : place + 50]
+    close = difflib.get_close_matches(word, near, n=1, cutoff=0.6) if len(word) <= 64 else []
     if close:
         return f"did you mean `{close[0]}`?"
     return f"known: {', '.join(names[:20])}" + (", …" if len(names) > 20 else "") if names else ""
@@ -173,7 +177,7 @@ def explain(problem: Any) -> tuple[str, str, str]:
         return "out_of_range", f"{shown(value)} must be {word} {context[bound]:g}", ""
     if kind == "extra_forbidden":
         return "unknown_field", f"no field is called {shown(problem['loc'][-1])} there", ""
-    if kind == "finite_number":
+    if kind == "finite_number" or (isinstance(value, float) and not math.isfinite(value)):
         return "not_finite", f"{shown(value)} is not a finite number", "write a number that a float can hold"
     if kind in ("literal_error", "enum", "union_tag_invalid"):
         allowed = context.get("expected") or context.get("expected_tags", "")
@@ -204,7 +208,8 @@ def explain(problem: Any) -> tuple[str, str, str]:
 
 
 def _needed(problem: Any) -> str:
-    return "say which kind: none or random" if "mask" in map(str, problem["loc"]) else ""
+    without_kind = problem["type"] == "union_tag_not_found"
+    return "say which kind: none or random" if without_kind and "mask" in problem["loc"] else ""
 
 
 def _type_hint(stem: str, value: Any) -> str:

@@ -40,10 +40,10 @@ class Catalogue(Frozen):
 
 
 def read_prices(project_root: Path | None = None) -> dict[str, PriceRow]:
-    """The shipped rows, and over them those of the project's own prices.yaml. Raises SpecInvalid."""
+    """The shipped rows, and over them those of the project's own prices.yaml. Raises SpecInvalid, NotFound."""
     rows = _read(SHIPPED)
     own = project_root / "prices.yaml" if project_root else None
-    return rows | _read(own) if own and own.is_file() else rows
+    return rows | _read(own) if own and own.exists() else rows
 
 
 def _read(path: Path) -> dict[str, PriceRow]:

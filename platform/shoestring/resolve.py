@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from shoestring_trainer.config import DataConfig
 
 from shoestring.errors import Fault, SpecInvalid, UsageError
-from shoestring.faults import at, distinct, from_validation
+from shoestring.faults import at, did_you_mean, distinct, from_validation
 from shoestring.request import Recipe, Request
 from shoestring.spec import Experiment, Spec
 from shoestring.spec_parts import Search, SweepSpec
+from shoestring.yaml_source import shown
 
 _RECIPE = set(Recipe.model_fields)
 
@@ -143,7 +144,13 @@ def _sweep(spec: Spec, name: str, facts: Facts, faults: list[Fault]) -> SweepReq
 
 
 def _parameter(base: Request, path: str, search: Search) -> Parameter:
-    """Try the values on the base request. Raises UsageError with what does not fit."""
+    """Try the values on the base request. Raises UsageError with what does not fit.
+
+    Only what a recipe says may be searched: not the data's folder, nor the run's name.
+    """
+    first = path.split(".")[0]
+    if first not in _RECIPE:
+        raise UsageError(f"no field is called {shown(first)}", did_you_mean(first, _RECIPE), code="unknown_field")
     tried = [base.with_param(path, value) for value in (search.choices or search.ends)]
     integer = isinstance(value_at(tried[0], path), int)
     return Parameter(path, search.low, search.high, search.log, search.step, search.choices, integer)

@@ -64,6 +64,8 @@ def validate(document: Document, project_root: Path) -> Spec:
     if version is not None and isinstance(version.value, int) and version.value > SPEC_VERSION:
         what = f"version {version.value} is newer than this program, which reads version {SPEC_VERSION}"
         raise SpecInvalid([at(file, version, "unsupported_version", what, "upgrade shoestring, or write version: 1")])
+    if version is not None and isinstance(version.value, bool):  # True == 1, to Pydantic too
+        faults.append(at(file, version, "bad_choice", f"{version.value} is not a version", "write version: 1"))
     top = _checked(file, root, FileSpec, faults)
     experiments = []
     written = root.get("experiments")
@@ -115,7 +117,7 @@ def _too_many(file: str, written: Node, experiments: list[Experiment]) -> list[F
 
 def _sweep_faults(file: str, root: Node, names: dict[str, Node], top: FileSpec | None) -> list[Fault]:
     """What a sweep can get wrong beyond its own fields, without resolving anything."""
-    faults = []
+    faults: list[Fault] = []
     sweeps = root.get("sweeps")
     for sweep in sweeps.value.values() if sweeps and isinstance(sweeps.value, dict) else ():
         base = sweep.get("base")

@@ -97,6 +97,9 @@ class ModelConfig(Frozen):
 # ── data ────────────────────────────────────────────────────────────────────────────────────────
 
 
+Side = Annotated[int, Field(ge=1, le=1 << 16)]
+
+
 class Source(Frozen):
     """One of several encoded sets that are drawn from together."""
 
@@ -119,7 +122,7 @@ class DataConfig(Frozen):
     name: str
     digest: str = Field(description="sha256 of pixels, captions and encoders")
     space: Literal["latents", "pixels"]
-    shape: tuple[int, int, int] = Field(description="C, H, W of one training sample")
+    shape: tuple[Side, Side, Side] = Field(description="C, H, W of one training sample")
     size_px: int = Field(ge=4, description="pixels of the longer side once decoded")
     n_train: int = Field(ge=1)
     caption_dim: int = Field(ge=1)
