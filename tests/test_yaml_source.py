@@ -63,7 +63,7 @@ def test_what_no_float_can_hold_is_left_to_the_field():
         ("just words", ("wrong_type", 1, 1)),
         ("a: 1\n---\nb: 2", ("several_documents", 2, 1)),
         ("a:\n\tb: 1", ("yaml_syntax", 2, 1)),
-        ('a: "x', ("yaml_syntax", 1, 6)),
+        ('a: "x', ("yaml_syntax", 1, 4)),
         ("a: [1, 2", ("yaml_syntax", 1, 4)),
         ("a: x\x00y", ("bad_character", 1, 5)),
         ("a: x\u202ey", ("bad_character", 1, 5)),

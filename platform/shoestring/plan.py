@@ -51,8 +51,8 @@ class Survey:
 
 def survey(path: Path, home: Home | None = None) -> Survey:
     """Read everything that planning `path` needs. Raises SpecInvalid, EnvironmentProblem, NotFound."""
-    home = home or Home.find(path.resolve().parent)
     spec = read_spec(path)
+    home = home or Home.find(path.resolve().parent)
     costs = read_costs(home, spec)
     named = {stage.data for experiment in spec.experiments for stage in experiment.spec.stages if stage.data}
     sets = tuple(read_data(home, name) for name in sorted(named))

@@ -47,8 +47,8 @@ class Spec:
 
 def read_spec(path: Path) -> Spec:
     """Read and validate the file at `path`. Raises NotFound, SpecInvalid with every fault."""
-    root = Home.find(path.resolve().parent).root
-    return validate(load(path, shown_as=str(path)), root)
+    document = load(path, shown_as=str(path))
+    return validate(document, Home.find(path.resolve().parent).root)
 
 
 def spec_from_text(text: str, project_root: Path, file: str = "experiments.yaml") -> Spec:

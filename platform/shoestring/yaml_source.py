@@ -98,8 +98,8 @@ def parse(content: bytes, file: str) -> Document:
         root = _Builder(file, faults).build(yaml.parse(text, Loader=_PARSER))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if mark and error.context_mark and mark.line >= len(_BREAK.split(text)):
-            mark = error.context_mark  # past the end: what was left open is the better place
+        if mark and error.context_mark and mark.index >= len(text.rstrip()):
+            mark = error.context_mark  # at the end: what was left open is the better place
         line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         faults.append(Fault(file, line, col, "", "yaml_syntax", _sentence(error), _syntax_hint(text, line, col)))
         raise SpecInvalid(faults) from None
