@@ -15,7 +15,7 @@ from shoestring.errors import LeaseLost
 from shoestring.moves import move, note
 from shoestring.retries import MAX_BACKOFF_S, PAUSING, Counts, Verdict, judge
 from shoestring.states import LEASED, path
-from shoestring.tables import HELD, attempts, budgets, runs
+from shoestring.tables import DUE, HELD, attempts, budgets, runs
 
 LEASE_S = 60.0
 QUEUED: ColumnElement[str] = literal_column("'queued'")  # literal, or SQLite cannot use the partial index
@@ -35,7 +35,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Room:
-    """What a worker offers a run."""
+    """What a worker offers a run: its whole machine (see `claim`)."""
 
     queue: str = "default"
     gpus: int = 0
@@ -47,7 +47,21 @@ class Room:
 def claim(
     db: Database, worker_id: str, nonce: str, *, room: Room = Room(), lease_s: float = LEASE_S, now: float | None = None
 ) -> Lease | None:
-    """Lease the next run: highest priority, then longest ready, then lowest id; None when nothing fits.
+    """Lease the run that is due first among the ready ones that fit `room`; None when nothing does.
+
+    A run's due time is when it became ready, an hour (AGE_S) earlier for each point of priority; equal times go by id.
+    So of equal priority the longest ready is first, and every hour of waiting makes up for a point of priority.
+
+    The promise: no run waits for ever while some worker with room for it goes on claiming. A run of priority p, ready
+    since t, is overtaken by no run of priority q that becomes ready after t + (q − p) hours, whatever either needs; so
+    what can come before it is bounded when it is submitted. A run that was interrupted keeps its time, one that waits
+    for a retry or was paused counts anew.
+
+    It rests on `room` being all that the claimer could ever give one run: its whole machine with nothing else on it,
+    or the largest job that the engine behind it takes. Then a run of 4 GPUs that is due is what the next free worker of
+    4 GPUs gets, and runs of 1 GPU behind it wait: no reservation is needed. Who offered the free half of a machine
+    would fill it with small runs for ever. An engine that packs jobs itself (Slurm) gets them in this order, and must
+    keep large ones from waiting for ever by its own means (Slurm's backfill reserves for the first in line).
 
     `nonce` names this claim. Calling again with it after a lost reply returns the lease that was already made.
     """
@@ -71,7 +85,7 @@ def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, 
         .where(runs.c.state == QUEUED, ready(at), runs.c.queue == room.queue)
         .where(runs.c.gpus <= room.gpus, runs.c.gpu_memory_gb <= room.gpu_memory_gb)
         .where(runs.c.cpus <= room.cpus, runs.c.memory_gb <= room.memory_gb)
-        .order_by(runs.c.priority.desc(), runs.c.run_after, runs.c.id)
+        .order_by(DUE, runs.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MICRO = 1_000_000  # micro-dollars in a dollar: the unit of every stored amount
+AGE_S = 3600.0  # what a point of priority is worth: this much waiting
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class Run:
     ended_at: float | None
     inexact: str = ""  # why its numbers may not be an uninterrupted run's: it resumed on other hardware or software
     provenance: dict[str, Any] = field(default_factory=dict)  # git, dirty patch, lock hash, data digest, hardware
+    run_after: float = 0.0  # ready since, or not before
+
+    @property
+    def due(self) -> float:
+        """Its place in the queue: the lowest is claimed first. A point of priority is worth an hour of waiting."""
+        return self.run_after - self.priority * AGE_S
 
 
 @dataclass(frozen=True)

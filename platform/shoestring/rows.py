@@ -65,6 +65,7 @@ def run(row: Row[Any]) -> records.Run:
         ended_at=row.ended_at,
         inexact=row.inexact,
         provenance=row.provenance,
+        run_after=row.run_after,
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -19,8 +20,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
+
+from shoestring.records import AGE_S
 
 VERSION_TABLE = "shoestring_version"  # Optuna and MLflow both own `alembic_version`
 
@@ -132,11 +136,13 @@ runs = Table(
     UniqueConstraint("spec_hash", "generation"),
     sqlite_autoincrement=True,
 )
-# Keeps a claim fast among many finished runs; the claim writes the literal 'queued', or SQLite would not use it.
+# Keeps a claim fast among many finished runs; the claim writes the literal 'queued' and DUE letter by letter, or SQLite
+# would not use it. DUE is `records.Run.due`: of values that do not change while a run waits, so an index can hold it.
+DUE: ColumnElement[float] = literal_column(f"(run_after - (priority * {AGE_S}))", Float)
 Index(
     "ix_runs_claim",
-    runs.c.priority.desc(),
-    runs.c.run_after,
+    runs.c.queue,
+    DUE,
     runs.c.id,
     sqlite_where=text("state = 'queued'"),
     postgresql_where=text("state = 'queued'"),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from shoestring.db import Database
 from shoestring.leases import projects_without_money, ready
 from shoestring.ledger import ALIVE_S
 from shoestring.moves import unmet
-from shoestring.records import Run
-from shoestring.tables import runs, workers
+from shoestring.records import AGE_S, Run
+from shoestring.tables import DUE, runs, workers
 
 
 def why_waiting(db: Database, run: Run, *, now: float | None = None) -> str:
@@ -40,7 +41,7 @@ def _why_paused(run: Run) -> str:
 def _why_queued(conn: Connection, run: Run, at: float) -> str:
     if run.project in projects_without_money(conn):
         return f"the budget of project {run.project} is spent"
-    columns = (runs.c.run_after, runs.c.queue, runs.c.gpus, ready(at).label("ready"))
+    columns = (runs.c.run_after, runs.c.queue, runs.c.gpus, DUE.label("due"), ready(at).label("ready"))
     row = conn.execute(select(*columns).where(runs.c.id == run.id)).one()
     if not row.ready:
         until = time.strftime("%H:%M:%S", time.localtime(row.run_after))
@@ -50,21 +51,30 @@ def _why_queued(conn: Connection, run: Run, at: float) -> str:
         return "no worker is alive: run `shoestring work`"
     if not conn.scalar(alive.where(workers.c.want != "drain")):
         return "every worker is draining: run `shoestring work`"
-    higher, before = _ahead(conn, run, row.run_after, row.queue, at)
-    if higher:
-        return f"behind {_runs(higher)} with higher priority"
-    if before:
-        return f"behind {_runs(before)} that came first"
+    n, first_due = _ahead(conn, run, row.due, row.queue, at)
+    if n["higher"]:
+        return f"behind {_runs(n['higher'])} with higher priority"
+    if n["equal"]:
+        return f"behind {_runs(n['equal'])} that came first"
+    if n["lower"]:
+        enough = math.floor((row.run_after - first_due) / AGE_S) + 1
+        return (
+            f"behind {_runs(n['lower'])} with lower priority that waited longer: an hour makes up for a point of "
+            f"priority, {enough} would put it first"
+        )
     return "next in line" + (f", for a worker with {row.gpus} GPUs" if row.gpus else "")
 
 
-def _ahead(conn: Connection, run: Run, run_after: float, queue: str, at: float) -> tuple[int, int]:
-    """How many ready runs have a higher priority, and how many of the same one come first."""
+def _ahead(conn: Connection, run: Run, due: float, queue: str, at: float) -> tuple[dict[str, int], float]:
+    """How many ready runs of higher, equal and lower priority come first, and when the first of them was due."""
     others = and_(runs.c.state == "queued", runs.c.queue == queue, ready(at), runs.c.id != run.id)
-    count = select(func.count()).where(others)
-    earlier = or_(runs.c.run_after < run_after, and_(runs.c.run_after == run_after, runs.c.id < run.id))
-    higher = conn.scalar(count.where(runs.c.priority > run.priority)) or 0
-    return higher, conn.scalar(count.where(runs.c.priority == run.priority, earlier)) or 0
+    first = or_(due > DUE, and_(due == DUE, runs.c.id < run.id))
+    than = case((runs.c.priority > run.priority, "higher"), (runs.c.priority == run.priority, "equal"), else_="lower")
+    query = select(than.label("than"), func.count().label("n"), func.min(DUE).label("due")).where(others, first)
+    n, first_due = {"higher": 0, "equal": 0, "lower": 0}, due
+    for row in conn.execute(query.group_by("than")):
+        n[row.than], first_due = row.n, min(first_due, row.due)
+    return n, first_due
 
 
 def _runs(n: int) -> str:

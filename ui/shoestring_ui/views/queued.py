@@ -62,7 +62,7 @@ def _body() -> None:
 def claim_order(runs: Sequence[Run]) -> list[Run]:
     """Who holds a worker, then the queue as it will be claimed, then who cannot be claimed yet."""
     place = {"running": 0, "stopping": 0, "leased": 0, "queued": 1, "blocked": 2, "paused": 3}
-    return sorted((r for r in runs if r.state in place), key=lambda r: (place[r.state], -r.priority, r.id))
+    return sorted((r for r in runs if r.state in place), key=lambda r: (place[r.state], r.due, r.id))
 
 
 def _figures(line: Sequence[Run], workers: Sequence[Worker]) -> list[Figure]:
