@@ -28,7 +28,7 @@ class ExperimentSpec(Recipe):
     seeds: tuple[Seed, ...] | None = Field(default=None, min_length=1, max_length=64)
     tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field(default=(), max_length=32)
     notes: str = Field(default="", max_length=10_000)
-    priority: int = Field(default=0, ge=-1000, le=1000, description="bigger is sooner: a point is worth an hour of waiting")
+    priority: int = Field(default=0, ge=-1000, le=1000, description="bigger is sooner; a point is an hour of waiting")
     budget: Budget | None = Field(
         default=None, description="cap on this run's actual dollars; reaching it pauses the run"
     )
