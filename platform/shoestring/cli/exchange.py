@@ -82,7 +82,7 @@ def export(
 def finetune(
     run: RunName,
     like: Annotated[str, typer.Option("--like", help="The experiment whose stages and settings it gets.")],
-    usd: Annotated[float, typer.Option("--usd", help="Dollars to train on for.")],
+    usd: Annotated[float, typer.Option("--usd", min=0, max=1e9, help="Dollars to train on for.")],
     spec: Spec = EXPERIMENTS,
     json_: Json = False,
 ) -> None:

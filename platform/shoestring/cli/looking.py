@@ -102,7 +102,7 @@ def sample(
     run: Annotated[str, typer.Argument(help="Id or name of the run.")],
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="What to draw (repeat for more).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the pictures.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1)] = 0,
     steps: Annotated[int, typer.Option("--steps", min=1, max=1000, help="Denoising steps.")] = 20,
     guidance: Annotated[float, typer.Option("--guidance", min=0.0, max=100.0)] = 3.0,
     json_: Json = False,

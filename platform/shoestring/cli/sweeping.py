@@ -110,7 +110,8 @@ def rank(
 def showcase(
     file: File = EXPERIMENTS,
     extra_usd: Annotated[
-        float | None, typer.Option("--extra-usd", help="On top of the winner's; default: the file's `showcase`.")
+        float | None,
+        typer.Option("--extra-usd", min=0, max=1e9, help="On top of the winner's; default: the file's `showcase`."),
     ] = None,
     json_: Json = False,
 ) -> None:
