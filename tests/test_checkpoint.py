@@ -78,6 +78,12 @@ def test_all_damaged_fails_loudly_again_and_again(run):
             checkpoint.load_newest(run)
 
 
+def test_a_checkpoint_that_lost_its_manifest_is_damaged_not_absent(run):
+    (save(run, 1) / "MANIFEST.json").unlink()
+    with pytest.raises(BadCheckpoint, match="delete that folder"):
+        checkpoint.load_newest(run)
+
+
 def test_a_manifest_cannot_name_other_files(run):
     path = save(run, 1)
     manifest = json.loads((path / "MANIFEST.json").read_text())

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.jobs import EXACT, SEEDS, Outcome, Point, weights
 from shoestring.states import EDGES, TERMINAL
 from shoestring.tables import attempts, checkpoints, events, metrics, runs
+from shoestring_trainer.journal import read
 from shoestring_trainer.run_dir import RunDir
 from sqlalchemy import Connection, create_engine, select
+
+from chaos.jobs import EXACT, SEEDS, Outcome, Point, weights
+from chaos.storm import ELSEWHERE
 
 LANDED = 0.9  # at least this share of the kills must have ended an attempt in its middle
 
@@ -25,6 +28,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
     runs: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    aimed: int = 0  # faults that were aimed at a run
     landed: int = 0  # faults after which the attempt they met did not succeed
     attempts: int = 0
     points: int = 0  # metric points compared with the undisturbed run's
@@ -37,9 +41,9 @@ class Report:
         if self.back_s:
             back = f"; back after {statistics.median(self.back_s):.2f} s (median, worst {max(self.back_s):.2f} s)"
         text = (
-            f"{self.runs} runs, {self.attempts} attempts, faults: {kinds or 'none'}, {self.landed} of them in the "
-            f"middle; {self.points} points and {self.runs} final weights compared; {self.steps_again} steps done "
-            f"again{back}"
+            f"{self.runs} runs, {self.attempts} attempts, faults: {kinds or 'none'}; {self.landed} of {self.aimed} met "
+            f"a run in its middle; {self.points} points and {self.runs} final weights compared; "
+            f"{self.steps_again} steps done again{back}"
         )
         return text + "".join(f"\nWRONG: {problem}" for problem in self.problems)
 
@@ -62,9 +66,8 @@ def check(url: str, folder: Path, references: dict[int, Outcome], state: str = "
             spent = sum(one.micro for key, one in tried.items() if key[0] == row.id)
             if spent != row.spent_micro:
                 report.problems.append(f"run {row.id}: its attempts cost {spent}, the run says {row.spent_micro}")
-        _faults(folder, tried, by_run, report)
+        _steps(folder, rows, tried, by_run, report)
     engine.dispose()
-    report.steps_again = sum(one.last_step - one.first_step for one in tried.values()) - sum(r.n_steps for r in rows)
     return report
 
 
@@ -121,12 +124,30 @@ def _results(conn: Connection, row: Any, references: dict[int, Outcome], report:
     return problems
 
 
-def _faults(folder: Path, tried: dict[tuple[int, int], Any], by_run: dict[int, list[Any]], report: Report) -> None:
+def _steps(folder: Path, rows: list[Any], tried: dict[tuple[int, int], Any], by_run: Any, report: Report) -> None:
+    """Count what was done twice, then look at the faults: did they land, and what did they cost."""
+    done = {
+        (row.id, token): max((line["step"] for line in read(RunDir(Path(row.run_dir)).journal(token))), default=0)
+        for row in rows
+        for run, token in tried
+        if run == row.id and RunDir(Path(row.run_dir)).journal(token).exists()
+    }
+    report.steps_again = sum(done.get(key, one.first_step) - one.first_step for key, one in tried.items())
+    report.steps_again -= sum(row.n_steps for row in rows)
+    _faults(folder, tried, by_run, done, report)
+
+
+def _faults(
+    folder: Path, tried: dict[tuple[int, int], Any], by_run: Any, done: dict[tuple[int, int], int], report: Report
+) -> None:
     """Count the faults, and see from the log that they met runs in their middle."""
     path = folder / "faults.jsonl"
     given = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     for fault in given:
         report.faults[fault["kind"]] += 1
+        if fault["run"] == ELSEWHERE:
+            continue
+        report.aimed += 1
         attempt = tried.get((fault["run"], fault["token"]))
         middle = 0 < fault["step"] < fault["n_steps"]
         if attempt is None or not middle:
@@ -135,5 +156,19 @@ def _faults(folder: Path, tried: dict[tuple[int, int], Any], by_run: dict[int, l
         if fault["kind"] in ("worker", "trainer"):
             later = [e.at for e in by_run[fault["run"]] if e.kind == "started" and e.at > fault["at"]]
             report.back_s += [min(later) - fault["at"]] if later else []
-    if given and report.landed < LANDED * len(given):
-        report.problems.append(f"only {report.landed} of {len(given)} faults ended an attempt in its middle")
+        if fault["kind"] == "term":
+            report.problems += _graceful(fault, tried, done)
+    if report.landed < LANDED * report.aimed:
+        report.problems.append(f"only {report.landed} of {report.aimed} faults ended an attempt in its middle")
+
+
+def _graceful(fault: dict[str, Any], tried: dict[tuple[int, int], Any], done: dict[tuple[int, int], int]) -> list[str]:
+    """A run whose worker got SIGTERM lost no step, and no failure was counted."""
+    key = (fault["run"], fault["token"])
+    following = min((one for one in tried.items() if one[0][0] == key[0] and one[0][1] > key[1]), default=None)
+    problems = []
+    if tried[key].outcome not in ("preempted", "succeeded"):
+        problems.append(f"run {key[0]}: {tried[key].outcome} ({tried[key].detail}) after SIGTERM, not preempted")
+    if following and following[1].first_step != done[key]:
+        problems.append(f"run {key[0]}: stopped at step {done[key]}, went on from {following[1].first_step}")
+    return problems

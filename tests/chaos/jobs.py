@@ -39,11 +39,17 @@ class Trainer:
     steps: int = 60
     pause_s: float = 0.03
     usd_per_hour: float = 1.0
+    crash: tuple[str, ...] = ()  # words for crash.py, which then starts the trainer
 
     def command(self, launch: Launch) -> list[str]:
         """The command line of an attempt."""
         worker = ["--token", str(launch.token), "--supervised", "--lease-s", str(launch.lease_s)]
-        return [*self._alone(launch.run_dir), *worker]
+        pause = ["--pause-s", str(self.pause_s)] if self.kind == "fast" else []
+        alone = self.alone(launch.run_dir)
+        if self.crash:
+            script = [word for word in alone[1:] if word != "-m"]
+            alone = [sys.executable, str(FAST.with_name("crash.py")), *self.crash, "--", *script]
+        return [*alone, *worker, *pause]
 
     def config(self, seed: int) -> c.TrainConfig:
         """The job of this seed."""
@@ -71,12 +77,13 @@ class Trainer:
         run_dir = RunDir(folder / f"{self.kind}-{seed}")
         run_dir.write_config(self.config(seed))
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(self._alone(run_dir.root), check=True, env=env, stdout=subprocess.DEVNULL, timeout=600)
+        subprocess.run(self.alone(run_dir.root), check=True, env=env, stdout=subprocess.DEVNULL, timeout=600)
         return outcome(run_dir, token=0)
 
-    def _alone(self, root: Path) -> list[str]:
+    def alone(self, root: Path) -> list[str]:
+        """The command line of a run that nobody supervises."""
         if self.kind == "fast":
-            return [sys.executable, str(FAST), str(root), "--pause-s", str(self.pause_s)]
+            return [sys.executable, str(FAST), str(root)]
         return [sys.executable, "-m", TRAINER, str(root)]
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from chaos.jobs import Trainer
 from shoestring.attempt import Pace
 from shoestring.db import Database
 from shoestring.executors.local import LocalExecutor
 from shoestring.home import Home
 from shoestring.worker import Worker
+
+from chaos.jobs import Trainer
 
 LEASE_S = 3.0
 PACE = Pace(lease_s=LEASE_S, beat_s=0.3, poll_s=0.05, grace_s=30.0)

@@ -16,15 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from chaos.jobs import Trainer
-from chaos.pool import LEASE_S, Pool
 from shoestring.db import Database
 from shoestring.states import TERMINAL
 from shoestring.tables import runs
 from shoestring_trainer.run_dir import RunDir
 from sqlalchemy import func, select
 
+from chaos.jobs import Trainer
+from chaos.pool import LEASE_S, Pool
+
 WEIGHTS = {"worker": 45, "trainer": 40, "freeze": 15}  # queue.md's mixture, in percent
+ELSEWHERE = 0  # the run of a fault that is aimed at no run: the database, the clock
 PATIENCE_S = 60.0  # without a run to disturb, or without progress at the end
 
 
@@ -63,10 +65,19 @@ def schedule(seed: int, n: int, gap_s: float, weights: dict[str, int] = WEIGHTS)
 class Storm:
     """Gives faults to a pool, keeps the queue filled meanwhile, and waits until every run has ended."""
 
-    def __init__(self, db: Database, pool: Pool, trainer: Trainer, folder: Path) -> None:
+    def __init__(
+        self,
+        db: Database,
+        pool: Pool,
+        trainer: Trainer,
+        folder: Path,
+        elsewhere: dict[str, Callable[[Fault], None]] | None = None,
+    ) -> None:
         self.db, self.pool, self.trainer = db, pool, trainer
+        self.elsewhere = elsewhere or {}  # what the faults do that are aimed at no run, by kind
         self.runs_dir, self.log = folder / "runs", folder / "faults.jsonl"
         self.submitted = 0
+        self.max_usd: float | None = None  # of each run
         self.given: list[Given] = []
 
     def rage(self, faults: Iterator[Fault], show: Callable[[str], None] = lambda line: None) -> list[Given]:
@@ -119,10 +130,13 @@ class Storm:
         with self.db.read() as conn:
             waiting = conn.scalar(select(func.count()).where(runs.c.state == "queued"))
         if (waiting or 0) < self.pool.size:
-            self.trainer.submit(self.db, self.runs_dir, self.submitted, 2 * self.pool.size)
+            self.trainer.submit(self.db, self.runs_dir, self.submitted, 2 * self.pool.size, self.max_usd)
             self.submitted += 2 * self.pool.size
 
     def _give(self, fault: Fault) -> Given:
+        if fault.kind in self.elsewhere:
+            self.elsewhere[fault.kind](fault)
+            return Given(fault.number, fault.kind, ELSEWHERE, 0, 0, 0, 0, time.time())
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if candidates := self._in_the_middle():
@@ -144,7 +158,7 @@ class Storm:
         return True
 
     def _in_the_middle(self) -> list[tuple[int, int, int, int, int, int]]:
-        """(run, token, steps, steps done, worker's pid, trainer's pid) of runs past their first step, not at the last."""
+        """(run, token, steps, steps done, worker's pid, trainer's pid) of runs past step 0, not at the last."""
         columns = (runs.c.id, runs.c.lease_token, runs.c.n_steps, runs.c.owner, runs.c.run_dir)
         with self.db.read() as conn:
             held = conn.execute(select(*columns).where(runs.c.state == "running").order_by(runs.c.id)).all()
@@ -163,4 +177,4 @@ class Storm:
 
     def _unfinished(self) -> int:
         with self.db.read() as conn:
-            return conn.scalar(select(func.count()).where(runs.c.state.not_in(sorted(TERMINAL)))) or 0
+            return conn.scalar(select(func.count()).where(runs.c.state.not_in([*sorted(TERMINAL), "paused"]))) or 0

@@ -92,12 +92,17 @@ class RunDir:
     def write_result(self, result: Result) -> None:
         write_atomic(self.result_path(result.token), json.dumps(asdict(result)).encode())
 
-    def published(self) -> list[Path]:
-        """Checkpoint folders that carry a MANIFEST, newest step (then token) first; not yet verified."""
+    def renamed(self) -> list[Path]:
+        """Folders with a checkpoint's name, newest step (then token) first; damaged ones too."""
         if not self.checkpoints.is_dir():
             return []
-        found = [p for p in self.checkpoints.iterdir() if _CHECKPOINT.match(p.name) and (p / "MANIFEST.json").exists()]
-        return sorted(found, key=checkpoint_id, reverse=True)
+        return sorted(
+            (p for p in self.checkpoints.iterdir() if _CHECKPOINT.match(p.name)), key=checkpoint_id, reverse=True
+        )
+
+    def published(self) -> list[Path]:
+        """Those that carry a MANIFEST; not yet verified."""
+        return [path for path in self.renamed() if (path / "MANIFEST.json").exists()]
 
 
 def checkpoint_id(path: Path) -> tuple[int, int]:

@@ -102,7 +102,7 @@ def newest(run_dir: RunDir, read: Callable[[Path], T]) -> T | None:
     again from step 0 in silence would throw away what was paid for.
     """
     why = ""
-    for path in run_dir.published():
+    for path in run_dir.renamed():
         try:
             return read(path)
         except BadCheckpoint as error:
