@@ -100,7 +100,7 @@ def test_two_dependencies_that_succeed_at_the_same_time_queue_the_run_that_waits
 
 def test_a_claim_uses_the_index_of_queued_runs(db):
     with db.write() as conn:
-        claim = _claim(conn, "w", "n", runs.Room(), NOW, 60.0)
+        claim = _claim("w", "n", runs.Room(), NOW, 60.0)
         sql = str(claim.compile(conn, compile_kwargs={"literal_binds": True}))
         explain = "EXPLAIN QUERY PLAN"
         if conn.dialect.name == "postgresql":

@@ -6,7 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, or_, select, update
+from shoestring_trainer.run_dir import Result
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    ScalarSelect,
+    Select,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from shoestring import records, rows
@@ -67,33 +83,32 @@ def claim(
     """
     at = db.now(now)
     with db.write() as conn:
-        row = conn.execute(
-            select(runs).where(HELD, runs.c.claim_nonce == nonce, runs.c.owner == worker_id, runs.c.state == "leased")
-        ).one_or_none()
-        if row is None:
-            row = conn.execute(_claim(conn, worker_id, nonce, room, at, lease_s)).one_or_none()
-            if row is not None:
-                detail = {"from": "queued", "to": "leased", "worker": worker_id}
-                note(conn, at, "claimed", row.id, row.lease_token, **detail)
+        row = conn.execute(_claim(worker_id, nonce, room, at, lease_s)).one_or_none()
+        if row is None:  # nothing fits; or this nonce has its lease already
+            row = conn.execute(select(runs).where(HELD, *_made(runs, worker_id, nonce))).one_or_none()
+        else:
+            detail = {"from": "queued", "to": "leased", "worker": worker_id}
+            note(conn, at, "claimed", row.id, row.lease_token, **detail)
         return None if row is None else Lease(row.id, row.lease_token, nonce, worker_id, lease_s, rows.run(row))
 
 
-def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, lease_s: float) -> ReturningUpdate[Any]:
-    """The claim as one statement, safe on both databases."""
+def _claim(worker_id: str, nonce: str, room: Room, at: float, lease_s: float) -> ReturningUpdate[Any]:
+    """The claim as one statement, safe on both databases; of nothing where this nonce has its lease already."""
     next_run = (
         select(runs.c.id)
         .where(runs.c.state == QUEUED, ready(at), runs.c.queue == room.queue)
         .where(runs.c.gpus <= room.gpus, runs.c.gpu_memory_gb <= room.gpu_memory_gb)
         .where(runs.c.cpus <= room.cpus, runs.c.memory_gb <= room.memory_gb)
+        .where(runs.c.project.not_in(_without_money()))
         .order_by(DUE, runs.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    if broke := projects_without_money(conn):
-        next_run = next_run.where(runs.c.project.not_in(broke))
+    made = runs.alias("made")
     return (
         update(runs)
         .where(runs.c.id == next_run.scalar_subquery(), runs.c.state == QUEUED)
+        .where(~exists(select(made.c.id).where(HELD, *_made(made, worker_id, nonce))))
         .values(
             state="leased",
             lease_token=runs.c.lease_token + 1,
@@ -108,6 +123,11 @@ def _claim(conn: Connection, worker_id: str, nonce: str, room: Room, at: float, 
     )
 
 
+def _made(table: FromClause, worker_id: str, nonce: str) -> tuple[ColumnElement[bool], ...]:
+    """What the run that this claim made is known by."""
+    return table.c.claim_nonce == nonce, table.c.owner == worker_id, table.c.state == "leased"
+
+
 def ready(at: float) -> ColumnElement[bool]:
     """Whether a run's time has come. A wait longer than any backoff is no wait: the clock was put back."""
     return or_(runs.c.run_after <= at, runs.c.run_after > at + MAX_BACKOFF_S)
@@ -115,33 +135,54 @@ def ready(at: float) -> ColumnElement[bool]:
 
 def projects_without_money(conn: Connection) -> list[str]:
     """Projects whose runs have spent their budget."""
+    return list(conn.scalars(_without_money()))
+
+
+def _without_money() -> Select[tuple[str]]:
     spent = select(func.sum(runs.c.spent_micro)).where(runs.c.project == budgets.c.project, runs.c.spent_micro > 0)
-    total = func.coalesce(spent.scalar_subquery(), 0)  # those that have spent nothing are not even looked at
-    return list(conn.scalars(select(budgets.c.project).where(total >= budgets.c.max_micro)))
+    total = func.coalesce(spent.correlate(budgets).scalar_subquery(), 0)  # the rest have spent nothing: not looked at
+    return select(budgets.c.project).where(total >= budgets.c.max_micro)
+
+
+# What ending an attempt needs of a run's row; its JSON is left where it is.
+STANDING: tuple[Column[Any], ...] = (
+    *(runs.c.id, runs.c.state, runs.c.lease_token, runs.c.owner, runs.c.want, runs.c.reason, runs.c.project),
+    *(runs.c.failures, runs.c.preemptions, runs.c.stalls, runs.c.stall_step, runs.c.step, runs.c.checkpoint_step),
+    *(runs.c.spent_micro, runs.c.max_micro),
+)
 
 
 def end_attempt(
-    conn: Connection, row: Row[Any], outcome: str, failure_class: str, detail: str, jitter: float, at: float
+    conn: Connection, row: Row[Any], result: Result, at: float, *, jitter: float = 0.0, spent_micro: int = 0
 ) -> str:
-    """End the attempt of a leased run (`row` of `runs`) and move the run where `judge` says; return the new state.
+    """End the attempt of a leased run (`row` of STANDING), which has spent so much by now, and move the run where
+    `judge` says; return the new state.
 
     The token grows whenever the run can be claimed again. Raises LeaseLost when the row has moved on.
     """
-    attempt = (attempts.c.run_id == row.id) & (attempts.c.token == row.lease_token)
-    same_class = conn.scalar(
-        select(func.count()).where(attempts.c.run_id == row.id, attempts.c.failure_class == failure_class)
-    )
+    outcome, failure_class = result.outcome, result.failure_class
+    own = attempts.c.run_id == row.id
+    same_class = 0
+    if failure_class:
+        same_class = conn.scalar(select(func.count()).where(own, attempts.c.failure_class == failure_class)) or 0
     stalls = row.stalls if row.checkpoint_step <= row.stall_step else 0
-    counts = Counts(row.failures, row.preemptions, stalls, same_class or 0)
-    verdict = judge(outcome, failure_class, row.want, counts, jitter)
+    verdict = judge(outcome, failure_class, row.want, Counts(row.failures, row.preemptions, stalls, same_class), jitter)
     shown = "lost" if failure_class == "worker_lost" else "preempted" if verdict.counts_as == "preemption" else outcome
+    step = max(row.step, result.step)
+    more = case((attempts.c.micro < spent_micro, spent_micro), else_=attempts.c.micro)
+    ended = {"ended_at": at, "outcome": shown, "failure_class": failure_class, "detail": result.detail}
     conn.execute(
-        update(attempts)
-        .where(attempt)
-        .values(ended_at=at, outcome=shown, failure_class=failure_class, detail=detail, last_step=row.step)
+        update(attempts).where(own, attempts.c.token == row.lease_token).values(**ended, last_step=step, micro=more)
     )
-    _go(conn, row, verdict, at, _columns(row, verdict, stalls, failure_class, detail, at))
+    columns = _columns(row, verdict, stalls, failure_class, result.detail, at)
+    _go(conn, row, verdict, at, {**columns, "step": step, "spent_micro": spent_by(row.id)})
     return verdict.state
+
+
+def spent_by(run_id: int) -> ScalarSelect[int]:
+    """The micro-dollars of all attempts of a run."""
+    total = func.coalesce(func.sum(attempts.c.micro), 0)
+    return select(total).where(attempts.c.run_id == run_id).scalar_subquery()
 
 
 def _columns(
@@ -224,7 +265,7 @@ def reap_one(db: Database, run_id: int, token: int, beat_seq: int, *, now: float
     at = db.now(now)
     with db.write() as conn:
         row = conn.execute(
-            select(runs)
+            select(*STANDING)
             .where(runs.c.id == run_id, runs.c.lease_token == token, runs.c.beat_seq == beat_seq)
             .where(runs.c.state.in_(LEASED))
             .with_for_update()
@@ -232,5 +273,5 @@ def reap_one(db: Database, run_id: int, token: int, beat_seq: int, *, now: float
         if row is None:
             return False
         note(conn, at, "reaped", run_id, token, worker=row.owner, beat_seq=beat_seq)
-        end_attempt(conn, row, "failed", "worker_lost", f"worker {row.owner} is gone", 0.0, at)
+        end_attempt(conn, row, Result(token, "failed", "worker_lost", f"worker {row.owner} is gone", row.step), at)
         return True

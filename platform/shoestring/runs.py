@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from shoestring_trainer.run_dir import Result
-from sqlalchemy import Connection, Row, case, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, func, select, update
 
 from shoestring.bulk import upsert
 from shoestring.db import Database
 from shoestring.leases import (
     LEASE_S,
+    STANDING,
     Lease,
     Reaper,
     Room,
@@ -28,6 +29,7 @@ from shoestring.leases import (
     lost,
     projects_without_money,
     reap_one,
+    spent_by,
 )
 from shoestring.moves import move, note
 from shoestring.roster import leave, new_worker_id, provably_dead, register, report
@@ -61,17 +63,14 @@ def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now
     with the same token is refused (LeaseLost).
     """
     at = db.now(now)
+    columns = {"step": resume_step, "attempts": runs.c.attempts + 1, "engine": engine, "owner": lease.worker_id}
+    columns |= {"started_at": func.coalesce(runs.c.started_at, at), "inexact": ""}
     with db.write() as conn:
-        row = _held(conn, lease, LEASED)
-        if row.state in ACTIVE:
-            if row.owner != lease.worker_id:
+        if not move(conn, lease.run_id, ("leased", "running"), at, "started", token=lease.token, **columns):
+            if _held(conn, lease, ACTIVE).owner != lease.worker_id:
                 raise lost(lease.run_id, lease.token)
             return
         conn.execute(delete(metrics).where(metrics.c.run_id == lease.run_id, metrics.c.step > resume_step))
-        columns = {"step": resume_step, "attempts": row.attempts + 1, "engine": engine, "owner": lease.worker_id}
-        columns |= {"started_at": row.started_at or at, "inexact": ""}
-        if not move(conn, lease.run_id, ("leased", "running"), at, "started", token=lease.token, **columns):
-            raise lost(lease.run_id, lease.token)
         first = {"started_at": at, "first_step": resume_step, "last_step": resume_step, "worker": lease.worker_id}
         upsert(conn, attempts, [{"run_id": lease.run_id, "token": lease.token, **first}])
 
@@ -175,11 +174,12 @@ def finish(
     at = db.now(now)
     jitter = random.random() if jitter is None else jitter
     with db.write() as conn:
+        row = conn.execute(_standing(lease, LEASED)).one_or_none()
+        if row is not None:
+            return end_attempt(conn, row, result, at, jitter=jitter, spent_micro=spent_micro)
         if (again := _finished_before(conn, lease)) is not None:
             return again
-        _fenced(conn, lease, LEASED, step=case((runs.c.step < result.step, result.step), else_=runs.c.step))
-        row = _spend(conn, lease, spent_micro)
-        return end_attempt(conn, row, result.outcome, result.failure_class, result.detail, jitter, at)
+        raise lost(lease.run_id, lease.token)
 
 
 def release(db: Database, lease: Lease, reason: str = "preempted", *, now: float | None = None) -> str:
@@ -191,7 +191,7 @@ def release(db: Database, lease: Lease, reason: str = "preempted", *, now: float
             token = {"lease_token": lease.token + 1}
             move(conn, lease.run_id, ("leased", "queued"), at, "released", token=lease.token, reason="", **token)
             return "queued"
-        return end_attempt(conn, row, "stopped", reason, "", 0.0, at)
+        return end_attempt(conn, row, Result(lease.token, "stopped", reason, "", row.step), at)
 
 
 def _fenced(conn: Connection, lease: Lease, states: Iterable[str], **values: Any) -> None:
@@ -202,12 +202,16 @@ def _fenced(conn: Connection, lease: Lease, states: Iterable[str], **values: Any
 
 
 def _held(conn: Connection, lease: Lease, states: Iterable[str]) -> Row[Any]:
-    """The run's row, locked. Raises LeaseLost when it is not held under this token in one of `states`."""
-    held = (runs.c.id == lease.run_id) & (runs.c.lease_token == lease.token) & runs.c.state.in_(tuple(states))
-    row = conn.execute(select(runs).where(held).with_for_update()).one_or_none()
+    """How the run stands, its row locked. Raises LeaseLost when not held under this token in one of `states`."""
+    row = conn.execute(_standing(lease, states)).one_or_none()
     if row is None:
         raise lost(lease.run_id, lease.token)
     return row
+
+
+def _standing(lease: Lease, states: Iterable[str]) -> Select[Any]:
+    held = (runs.c.id == lease.run_id) & (runs.c.lease_token == lease.token) & runs.c.state.in_(tuple(states))
+    return select(*STANDING).where(held).with_for_update()
 
 
 def _spend(conn: Connection, lease: Lease, spent_micro: int) -> Row[Any]:
@@ -216,8 +220,7 @@ def _spend(conn: Connection, lease: Lease, spent_micro: int) -> Row[Any]:
     run_step = select(runs.c.step).where(runs.c.id == lease.run_id).scalar_subquery()
     more = case((attempts.c.micro < spent_micro, spent_micro), else_=attempts.c.micro)
     conn.execute(update(attempts).where(mine).values(micro=more, last_step=run_step))
-    total = select(func.coalesce(func.sum(attempts.c.micro), 0)).where(attempts.c.run_id == lease.run_id)
-    _fenced(conn, lease, LEASED, spent_micro=total.scalar_subquery())
+    _fenced(conn, lease, LEASED, spent_micro=spent_by(lease.run_id))
     return _held(conn, lease, LEASED)
 
 
