@@ -37,7 +37,14 @@ class DataSet:
         self.train, self.val, self.holdout = (self._split(name) for name in ("train", "val", "holdout"))
         n = len(self.items)
         if len(self._images) != n or (self._latents is not None and len(self._latents) != n):
-            raise ValueError(f"{path}: items.json has {n} images, the arrays do not: delete the folder, build it again")
+            raise ValueError(f"items.json has {n} images, the arrays do not")
+        if n and not 0 <= self._caption_of.min() <= self._caption_of.max() < len(self.captions):
+            raise ValueError(f"items.json has images whose caption is not among the {len(self.captions)} captions")
+        samples = self._images.transpose(0, 3, 1, 2) if self._latents is None else self._latents  # (N, C, H, W)
+        if list(samples.shape[1:]) != manifest["shape"] or self._images.dtype != np.uint8:
+            raise ValueError(f"the arrays hold {list(samples.shape[1:])}, the manifest says {manifest['shape']}")
+        if manifest["autoencoder"] and manifest["autoencoder"]["path"] != "autoencoder":
+            raise ValueError(f"the manifest names the folder {manifest['autoencoder']['path']!r}, allowed: autoencoder")
 
     @classmethod
     def open(cls, path: Path | str, verify: bool = False) -> DataSet:
@@ -49,7 +56,7 @@ class DataSet:
         manifest = load_manifest(path)
         try:
             data = cls(path, manifest)
-        except (OSError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, EOFError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}): delete the folder and build it again") from error
         if verify:
             data.verify()

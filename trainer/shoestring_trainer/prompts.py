@@ -29,6 +29,10 @@ class Prompts:
         self.captions: list[str] = json.loads(captions.read_bytes())
         self._text = np.load(text, mmap_mode="r")  # (all tokens, Dc) float16
         self._offsets = np.load(offsets)  # (captions + 1,) int64
+        if len(self._offsets) != len(self.captions) + 1 or (np.diff(self._offsets) < 1).any():
+            raise ValueError(f"{offsets.name} does not give every one of {len(self.captions)} captions its states")
+        if self._text.ndim != 2 or self._offsets[0] != 0 or self._offsets[-1] != len(self._text):
+            raise ValueError(f"{text.name} holds {self._text.shape}, {offsets.name} ends at {self._offsets[-1]}")
         self._facts, self._encoder_folder = facts, encoder
 
     @classmethod

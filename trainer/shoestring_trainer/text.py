@@ -133,7 +133,8 @@ def verified_model_folder(facts: dict[str, Any], folder: Path | None = None) -> 
 
 
 def _packaged_folder(facts: dict[str, Any]) -> Path:
-    spec = importlib.util.find_spec(facts["package"])
+    # a dotted name would import what stands before the dot: a manifest is data, never code
+    spec = importlib.util.find_spec(facts["package"]) if str(facts["package"]).isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
             f"the text encoder {facts['name']} is not installed (package {facts['package']}): "

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,11 +22,19 @@ from typing import Any
 
 import numpy as np
 
+from shoestring_trainer.failures import told_in_a_line
 from shoestring_trainer.prepare.concepts import STYLE_PHRASES, Concept, caption_of, read_concepts, split_pictures
 from shoestring_trainer.prepare.encoded_set import Item
 from shoestring_trainer.prepare.params import read_params
 from shoestring_trainer.prepare.progress import progress_bar
-from shoestring_trainer.prepare.sources import ICON_SETS, PACKAGE_OF_STYLE, draw, read_icons, read_pictures, shrink
+from shoestring_trainer.prepare.sources import (
+    ICON_SETS,
+    PACKAGE_OF_STYLE,
+    read_icons,
+    read_pictures,
+    shrink,
+    try_to_draw,
+)
 from shoestring_trainer.run_dir import write_atomic
 
 Found = tuple[str, Concept, str | bytes]  # style, what it shows, SVG text or picture file
@@ -43,25 +52,30 @@ def find_pictures(packages: Path) -> list[Found]:
     ]
 
 
-def draw_all(found: Sequence[Found], size_px: int) -> np.ndarray:
-    """(N, S, S, 3) uint8, drawn by one process a core."""
-    images = np.empty((len(found), size_px, size_px, 3), np.uint8)
+def draw_all(found: Sequence[Found], size_px: int) -> tuple[np.ndarray, dict[int, str]]:
+    """(N, S, S, 3) uint8, drawn by one process a core; and why those that are damaged were left white."""
+    images = np.full((len(found), size_px, size_px, 3), 255, np.uint8)
+    damaged = {}
     sources = [source for _, _, source in found]
     with (
         progress_bar(f"drawing pictures at {size_px} px", len(found)) as tick,
         ProcessPoolExecutor(os.cpu_count()) as pool,
     ):
-        drawn = pool.map(draw, sources, [size_px] * len(sources), chunksize=32)
+        drawn = pool.map(try_to_draw, sources, [size_px] * len(sources), chunksize=32)
         for index, image in enumerate(drawn):
-            images[index] = image
+            if isinstance(image, str):
+                damaged[index] = image
+            else:
+                images[index] = image
             tick(1)
-    return images
+    return images, damaged
 
 
 def build(packages: Path, out: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Draw, caption, split and write to `out`; returns the manifest."""
     found = find_pictures(packages)
-    largest = draw_all(found, max(params["sizes_px"]))
+    largest, damaged = draw_all(found, max(params["sizes_px"]))
+    reasons = {f"{found[i][0]} {found[i][1].label}": why for i, why in damaged.items()}
     visible = [i for i, image in enumerate(largest) if image.min() < 248]  # a blank picture teaches nothing
     dropped = [f"{found[i][0]} {found[i][1].label}" for i in range(len(found)) if i not in set(visible)]
     found, largest = [found[i] for i in visible], largest[visible]
@@ -80,6 +94,8 @@ def build(packages: Path, out: Path, params: dict[str, Any]) -> dict[str, Any]:
     ]
     arrays = {size: np.stack([shrink(image, size) for image in largest]) for size in params["sizes_px"]}
     manifest = raw_manifest(items, captions, arrays, packages) | {"dropped": dropped}
+    if reasons:
+        manifest["damaged"] = reasons
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -135,16 +151,20 @@ def write_json(path: Path, value: Any) -> None:
         write_atomic(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def main() -> None:
-    """Build from the fetched packages into the folder, both named on the command line."""
+@told_in_a_line
+def main(argv: list[str] | None = None) -> int:
+    """Build from the fetched packages into the folder, both named on the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("packages", type=Path)
     parser.add_argument("out", type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     manifest = build(args.packages, args.out, read_params("build"))
     counts = ", ".join(f"{split} {n}" for split, n in manifest["splits"].items())
     print(f"{args.out}: {manifest['n_images']} pictures of {manifest['n_families']} concept families ({counts})")
+    for name, why in manifest.get("damaged", {}).items():
+        print(f"  left out {name}: {why}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

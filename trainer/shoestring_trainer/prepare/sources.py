@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
+from shoestring_trainer.failures import BadData
 from shoestring_trainer.prepare.concepts import join_code
 
 ICON_SETS = {"flat": "fluent-emoji-flat", "glossy": "noto", "simple": "twemoji"}
 PACKAGE_OF_STYLE = {"3d": "fluent-emoji-3d", **ICON_SETS}
+FORMATS = ("WEBP", "PNG")
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+MAX_PX, MAX_PICTURE_BYTES, MAX_ARCHIVE_BYTES = 4096 * 4096, 4 << 20, 512 << 20
 
 
 def read_icons(folder: Path) -> dict[str, str]:
@@ -45,25 +50,64 @@ def svg_of(icon: dict, icon_set: dict) -> str:
 
 
 def read_pictures(archive: Path) -> dict[str, bytes]:
-    """{join code: WebP file} of the 3D pictures."""
-    with zipfile.ZipFile(archive) as pictures:
-        return {join_code(Path(name).stem): pictures.read(name) for name in pictures.namelist()}
+    """{join code: WebP file} of the 3D pictures, none of them written anywhere. Raises BadData before reading any."""
+    try:
+        with zipfile.ZipFile(archive) as pictures:
+            entries = pictures.infolist()
+            odd = [e for e in entries if not re.fullmatch(r"[0-9a-f-]+\.webp", e.filename)]
+            large = [e for e in entries if e.file_size > MAX_PICTURE_BYTES]
+            if odd or large:
+                bad = (odd or large)[0]
+                raise BadData(f"{archive} holds {bad.filename!r} of {bad.file_size} bytes, which is no picture of it")
+            if (total := sum(e.file_size for e in entries)) > MAX_ARCHIVE_BYTES:
+                raise BadData(f"{archive} unpacks to {total} bytes, more than {MAX_ARCHIVE_BYTES}")
+            return {join_code(Path(e.filename).stem): pictures.read(e) for e in entries}
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise BadData(f"{archive} cannot be read ({error}): delete it and fetch it again") from error
 
 
 def draw(source: str | bytes, size_px: int) -> np.ndarray:
-    """(S, S, 3) uint8 on white, from an SVG text or the bytes of an RGBA picture."""
+    """(S, S, 3) uint8 on white, from an SVG text or the bytes of a picture. Raises BadData."""
     if isinstance(source, str):
         import resvg_py
 
-        png = resvg_py.svg_to_bytes(
-            svg_string=source, width=size_px, height=size_px, background="white", skip_system_fonts=True
-        )
+        try:
+            png = resvg_py.svg_to_bytes(
+                svg_string=source, width=size_px, height=size_px, background="white", skip_system_fonts=True
+            )
+        except ValueError as error:
+            raise BadData(f"no SVG: {error}") from error
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-    picture = Image.open(io.BytesIO(source)).convert("RGBA")
+    picture = open_picture(source)
     side = max(picture.size)
     white = Image.new("RGBA", (side, side), "white")
     white.alpha_composite(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return np.asarray(white.convert("RGB").resize((size_px, size_px), Image.Resampling.BOX))
+
+
+def try_to_draw(source: str | bytes, size_px: int) -> np.ndarray | str:
+    """`draw`, or why that cannot be drawn."""
+    try:
+        return draw(source, size_px)
+    except BadData as error:
+        return str(error)
+
+
+def open_picture(content: bytes) -> Image.Image:
+    """The picture in a file's bytes, upright, as RGBA; its size is looked at before it is decoded. Raises BadData."""
+    try:
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        if picture.width * picture.height > MAX_PX:
+            raise BadData(f"{picture.width}×{picture.height} pixels, more than {MAX_PX}")
+        if getattr(picture, "n_frames", 1) > 1 or picture.mode not in MODES:
+            raise BadData(
+                f"mode {picture.mode}, {getattr(picture, 'n_frames', 1)} frames; one frame of 8 bits is wanted"
+            )
+        return ImageOps.exif_transpose(picture).convert("RGBA")
+    except Image.DecompressionBombError as error:
+        raise BadData(f"more than {MAX_PX} pixels") from error
+    except (OSError, ValueError, SyntaxError) as error:  # whatever a file that is none makes the decoder say
+        raise BadData(f"no whole {' or '.join(FORMATS)} picture: {type(error).__name__}") from error
 
 
 def shrink(image: np.ndarray, size_px: int) -> np.ndarray:
