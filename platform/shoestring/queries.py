@@ -39,15 +39,21 @@ def runs(
     state: str | None = None,
     kind: str | None = None,
     sweep_id: int | None = None,
+    *,
+    limit: int | None = None,
+    before: int | None = None,
 ) -> list[records.Run]:
-    """The runs, oldest first; each argument that is given narrows them."""
+    """The runs, oldest first; each argument that is given narrows them. A page is the newest `limit` of those whose id
+    is less than `before`: the next one ends before this one's first."""
     wanted = {"project": project, "state": state, "kind": kind, "sweep_id": sweep_id}
-    query = select(runs_table).order_by(runs_table.c.id)
+    query = select(runs_table).order_by(runs_table.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs_table.c.id < before)
     for column, value in wanted.items():
         if value is not None:
             query = query.where(runs_table.c[column] == value)
     with db.read() as conn:
-        return [rows.run(row) for row in conn.execute(query)]
+        return [rows.run(row) for row in conn.execute(query)][::-1]
 
 
 def run(db: Database, run_id: int) -> records.Run:
