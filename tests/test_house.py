@@ -25,17 +25,17 @@ LAYERS = [
     {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
     # state: SQL lives here
-    {"tables", "rows", "bulk", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs", "submissions",
-     "trials", "actions", "ledger", "series", "waiting", "queries"},
+    {"stored", "tables", "rows", "bulk", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs",
+     "submissions", "trials", "actions", "ledger", "series", "waiting", "queries"},
     {"executors", "tracking"},
-    {"heart", "attempt", "worker", "dispatcher", "live", "measuring", "standings", "sweep", "showcase", "evaluation",
-     "exchange", "doctor"},
+    {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings", "sweep",
+     "showcase", "evaluation", "exchange", "doctor"},
     {"cli"},
 ]  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 STATE = LAYERS[2]
 DOORS = {"actions", "queries", "db", "migrate"}  # what commands, sweeps and the app may open
-WORKERS = {"heart", "attempt", "worker", "dispatcher", "executors"}  # they hold leases, so they also use `runs`
+WORKERS = {"heart", "attempt", "worker", "job", "dispatcher", "executors"}  # they hold leases, so they also use `runs`
 UI_MAY_IMPORT = {
     "queries",
     "actions",

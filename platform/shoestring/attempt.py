@@ -17,6 +17,7 @@ from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, LeaseLost
 from shoestring.executors.local import Handle, Launch, LocalExecutor
 from shoestring.heart import Heart
+from shoestring.poison import stored_config
 from shoestring.records import MICRO, Run
 from shoestring.tail import Line, Tail, points
 
@@ -97,7 +98,7 @@ class Attempt:
         self._tell()
         handle: Handle | None = None
         try:
-            config = TrainConfig.model_validate(self.run.config)
+            config = stored_config(self.run)
             if problems := self.executor.check(config.compute):
                 raise ValueError("; ".join(problems))
             handle = self._launch(config)
@@ -107,7 +108,8 @@ class Attempt:
             return ""
         except (ValueError, OSError) as error:  # a run that cannot be started must not stop the queue
             full = isinstance(error, OSError) and error.errno in NO_SPACE
-            failure = "disk_full" if full else "bad_config" if isinstance(error, ValueError) else "launch"
+            bad = getattr(error, "failure_class", "bad_config")  # Poisonous has a class of its own
+            failure = "disk_full" if full else bad if isinstance(error, ValueError) else "launch"
             result = Result(self.lease.token, "failed", failure, " ".join(str(error).split()), self.run.step)
         finally:
             if handle:

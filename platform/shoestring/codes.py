@@ -124,6 +124,9 @@ class Failure(NamedTuple):
 FAILURES = {
     "bad_config": Failure("config.json does not fit together", "submit the experiment again"),
     "bad_spec": Failure("the run's spec cannot be read by this program", "submit the experiment again"),
+    "poisonous": Failure(
+        "the run's row is damaged, or a newer program wrote it", "submit the experiment once more with --again"
+    ),
     "bad_data": Failure("the data set is missing, damaged, or not the one planned for", "build it again, then retry"),
     "bad_checkpoint": Failure(
         "no published checkpoint verifies", "delete that folder to train from step 0, then retry"
@@ -131,6 +134,7 @@ FAILURES = {
     "nan": Failure("the loss is not finite", "lower lr or raise warmup_steps"),
     "assertion": Failure("a check of the program itself failed", "report it with the log"),
     "error": Failure("an error that has no class of its own", "read the log: shoestring logs RUN"),
+    "launch": Failure("the trainer could not be started", "mend what the message names; it is tried again by itself"),
     "crashed": Failure("the trainer ended and left no result", "read the log: shoestring logs RUN"),
     "out_of_memory": Failure("not enough memory", "lower batch_size, or raise compute.accumulate"),
     "disk_full": Failure("no space left for a checkpoint", "make room, then: shoestring resume RUN"),

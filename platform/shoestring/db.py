@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, NoSuchModuleError
 
+from shoestring import stored
 from shoestring.errors import EnvironmentProblem
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "fuse.sshfs"})
@@ -87,11 +88,12 @@ class Database:
     def _engine(self) -> Engine:
         if self.path is None:
             try:
-                return create_engine(self.url, pool_pre_ping=True)
+                return create_engine(self.url, pool_pre_ping=True, json_deserializer=stored.loads)
             except ModuleNotFoundError as error:
                 problem = f"the database {self.shown} needs the package {error.name}"
                 raise EnvironmentProblem(problem, "pip install 'psycopg[binary]'", code="no_driver") from error
-        engine = create_engine(self.url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+        options = {"timeout": BUSY_S, "check_same_thread": False}
+        engine = create_engine(self.url, connect_args=options, json_deserializer=stored.loads)
         event.listen(engine, "do_connect", self._on_open)
         event.listen(engine, "connect", self._on_connect)
         event.listen(engine, "begin", _on_begin)
@@ -102,6 +104,7 @@ class Database:
             raise EnvironmentProblem(f"there is no database {self.path}", "shoestring db upgrade", code="no_database")
 
     def _on_connect(self, connection: Any, _record: Any) -> None:
+        connection.text_factory = _text  # or one row with a bad byte in it would stop every read
         connection.isolation_level = None  # the driver begins nothing by itself; `_on_begin` does
         cursor = connection.cursor()
         cursor.execute("PRAGMA synchronous=FULL")
@@ -153,6 +156,10 @@ class Database:
         missing = "no such table" in cause or "does not exist" in cause or "unable to open" in cause
         hint = "shoestring db upgrade" if missing or "no such column" in cause else "shoestring doctor"
         return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="database")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def take_turns(conn: Connection, what: str) -> None:

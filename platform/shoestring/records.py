@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MICRO = 1_000_000  # micro-dollars in a dollar: the unit of every stored amount
+SPEC_VERSION = 1  # of a run's stored spec and config: the highest that this program knows
 AGE_S = 3600.0  # what a point of priority is worth: this much waiting
 
 
@@ -50,6 +51,8 @@ class Run:
     inexact: str = ""  # why its numbers may not be an uninterrupted run's: it resumed on other hardware or software
     provenance: dict[str, Any] = field(default_factory=dict)  # git, dirty patch, lock hash, data digest, hardware
     run_after: float = 0.0  # ready since, or not before
+    spec_version: int = SPEC_VERSION
+    unreadable: str = ""  # "config: …": what of the row could not be read, and is empty here
 
     @property
     def due(self) -> float:

@@ -8,7 +8,7 @@ PREEMPTED = frozenset(
     {"preempted", "lease_lost", "worker_lost", "node_lost", "killed", "parent_gone", "stopped_by_request"}
 )
 ONCE = frozenset({"out_of_memory"})
-TERMINAL = frozenset({"nan", "error", "assertion", "bad_config", "bad_spec", "bad_data", "bad_checkpoint"})
+TERMINAL = frozenset({"nan", "error", "assertion", "bad_config", "bad_spec", "bad_data", "bad_checkpoint", "poisonous"})
 PAUSING = frozenset({"disk_full"})  # a person has to make room
 # Every other class is transient: tried again with backoff.
 

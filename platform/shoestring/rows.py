@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from shoestring import records
+from shoestring import records, stored
 from shoestring.records import MICRO
 
 
@@ -26,8 +26,13 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+SHAPES = {"spec": stored.MAPPING, "config": stored.CONFIG, "plan": stored.PLAN, "provenance": stored.MAPPING}
+
+
 def run(row: Row[Any]) -> records.Run:
-    """A record of a `runs` row."""
+    """A record of a `runs` row; what of it cannot be read is empty, and `unreadable` says so."""
+    flaws = {name: stored.flaw(getattr(row, name), shape) for name, shape in (SHAPES | {"tags": stored.LIST}).items()}
+    read = {name: {} if flaws[name] else getattr(row, name) for name in SHAPES}
     return records.Run(
         id=row.id,
         name=row.name,
@@ -42,10 +47,10 @@ def run(row: Row[Any]) -> records.Run:
         spec_hash=row.spec_hash,
         generation=row.generation,
         priority=row.priority,
-        tags=tuple(row.tags),
-        spec=row.spec,
-        config=row.config,
-        plan=row.plan,
+        tags=() if flaws["tags"] else tuple(str(tag) for tag in row.tags),
+        spec=read["spec"],
+        config=read["config"],
+        plan=read["plan"],
         run_dir=row.run_dir,
         lease_token=row.lease_token,
         owner=row.owner,
@@ -64,8 +69,10 @@ def run(row: Row[Any]) -> records.Run:
         started_at=row.started_at,
         ended_at=row.ended_at,
         inexact=row.inexact,
-        provenance=row.provenance,
+        provenance=read["provenance"],
         run_after=row.run_after,
+        spec_version=row.spec_version,
+        unreadable="; ".join(f"{name}: {why}" for name, why in flaws.items() if why),
     )
 
 

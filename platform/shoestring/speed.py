@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from pydantic import ValidationError
 from shoestring_trainer.config import RandomMask, TrainConfig
 
 from shoestring.records import Run, Series
@@ -40,16 +41,24 @@ class SpeedUp:
 
 
 def of_run(run: Run, series: Sequence[Series]) -> list[SpeedUp]:
-    """Of each masked stage with measured steps; `series` are those of `KEYS`. Empty for what was planned without."""
+    """Of each masked stage with measured steps; `series` are those of `KEYS`. Empty for what was planned without, and
+    for what is stored in a way that cannot be read."""
     plan = run.plan
     if not plan.get("dense_flops_per_image"):
         return []
-    config = TrainConfig.model_validate(run.config)
+    try:
+        config = TrainConfig.model_validate(run.config)
+    except ValidationError:
+        return []
+    if len(plan.get("flops_per_image", ())) < len(config.stages):
+        return []
     by_key = {one.key: one for one in series}
     stages = [_of_stage(by_key, first, last) for first, last in _spans(config)]
     own = next((s for s, stage in zip(stages, config.stages, strict=True) if s and stage.mask.kind == "none"), None)
     dense_s = config.batch_size / own["perf/images_per_s"] if own else plan.get("dense_s_per_step")
-    against = "this run's own stage" if own else {"measured": "calibrated", "fitted": "fitted"}.get(plan["dense_how"])
+    against = (
+        "this run's own stage" if own else {"measured": "calibrated", "fitted": "fitted"}.get(plan.get("dense_how", ""))
+    )
     if not dense_s or not against:
         return []
     found = []

@@ -256,6 +256,9 @@ def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
         if row.state not in ("failed", "cancelled"):
             hint = f"shoestring resume {run_id}" if row.state == "paused" else f"shoestring status {run_id}"
             raise Conflict(f"run {run_id} is {row.state}: only failed and cancelled runs are retried", hint)
+        if row.failure_class == "poisonous":
+            hint = "submit its experiment once more: shoestring submit experiments.yaml --again"
+            raise Conflict(f"run {run_id} cannot be retried: what is stored of it cannot be trained", hint)
         same = select(runs.c.id, runs.c.state).where(
             runs.c.spec_hash == row.spec_hash, runs.c.state.not_in(["failed", "cancelled"])
         )

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from shoestring_trainer.config import Compute
-
 from shoestring import provenance, queries, runs
 from shoestring.attempt import Attempt, Interrupt, Pace, Progress
 from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, ShoestringError
 from shoestring.executors.local import LocalExecutor
 from shoestring.home import Home
+from shoestring.poison import Poisonous, stored_config
 from shoestring.prices import read_prices
+from shoestring.records import Run
 from shoestring.tracking import Tracker
 
 T = TypeVar("T")
@@ -108,9 +108,16 @@ class Worker:
         for run in queries.runs(self.db, state="queued"):
             cap = queries.budget(self.db, run.project)
             affordable = cap is None or queries.spent(self.db, run.project) < cap
-            if run.failures and affordable and not self.executor.check(Compute(**run.config["compute"])):
+            if run.failures and affordable and not self._lacks(run):
                 return True
         return False
+
+    def _lacks(self, run: Run) -> list[str]:
+        """What `run` needs and this machine has not; nothing for a poisonous one, which only has to be claimed."""
+        try:
+            return self.executor.check(stored_config(run).compute)
+        except Poisonous:
+            return []
 
     def _attempt(self, lease: runs.Lease, show: Callable[[Progress], None]) -> str:
         self._run_id = lease.run_id

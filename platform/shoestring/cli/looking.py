@@ -259,6 +259,8 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
     say(f"  step {run.step} of {run.n_steps}, ${run.spent_usd:.5f} spent of ${run.planned_usd:.5f} planned")
     if run.failure_class and run.state != "paused":
         say(f"  failed: {run.failure_class}: {run.failure_detail}")
+    if run.unreadable:
+        say(f"  what is stored of it cannot be read: {run.unreadable}")
     if run.inexact:
         say(f"  resumed inexactly, so its numbers may differ from an uninterrupted run's: {run.inexact}")
     for event in events:

@@ -51,6 +51,8 @@ def _top(run: Run) -> None:
     st.html(words.figures(_figures(run)))
     st.html(words.bar(run.spent_usd, run.planned_usd, run.max_usd))
     st.html(words.facts(_facts(run)))
+    if run.unreadable:
+        st.warning(f"What is stored of it cannot be read, so it is not shown: {run.unreadable}.")
     if run.inexact:
         st.warning(f"It resumed inexactly, so its numbers may differ from an uninterrupted run's: {run.inexact}.")
     for one in ask(queries.speed_ups, run.id):
