@@ -67,7 +67,10 @@ def import_file(args: argparse.Namespace) -> dict[str, Any]:
         raise BadData(str(error)) from error
     public = read_public(args.file, args.prefix)
     said = public.said | said_by(args.model)
-    model = infer_model(public.tensors, said, data)
+    try:
+        model = infer_model(public.tensors, said, data)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:  # shapes or sizes that nobody foresaw
+        raise BadCheckpoint(f"{args.file} does not have the layout's shapes: {error}") from error
     try:
         config = run_config(args.name, data, model, objective_of(said))
     except ValueError as error:
@@ -89,7 +92,7 @@ def said_by(model: str) -> dict[str, Any]:
     try:
         sizes = json.loads(Path(model).read_bytes())
         assert isinstance(sizes, dict), "not a JSON object"
-    except (OSError, ValueError, AssertionError) as error:
+    except (OSError, ValueError, AssertionError, RecursionError) as error:
         raise BadConfig(f"--model {model}: neither a preset ({', '.join(PRESETS)}) nor a JSON file: {error}") from error
     experts = sizes.get("experts")
     if isinstance(experts, dict):  # as `model.experts` stands in experiments.yaml
@@ -142,7 +145,7 @@ def _read_safetensors(path: Path, prefix: str | None, shown_as: Path) -> Public:
                 raise BadCheckpoint(f"{shown_as} holds {len(found)} checkpoints: say {choices}")
             taken = {n.removeprefix(found[0]): file.get_tensor(n) for n in names if n.startswith(found[0])}
             said = json.loads((file.metadata() or {}).get("config", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{shown_as} is not a readable safetensors file: {error}") from error
     if odd := [name for name, tensor in taken.items() if str(tensor.dtype).removeprefix("torch.") not in FORMATS]:
         raise BadCheckpoint(f"{shown_as}: {odd[0]} is {taken[odd[0]].dtype}; allowed: {', '.join(FORMATS)}")

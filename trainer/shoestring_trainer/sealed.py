@@ -91,7 +91,7 @@ def unseal(path: Path, names: tuple[str, ...]) -> Sealed:
             raise BadCheckpoint(f"{path.name}: MANIFEST.json names {sorted(manifest['files'])}, allowed {list(names)}")
         content = {name: _verified(path / name, facts) for name, facts in manifest["files"].items()}
         return Sealed(path, step, token, content, manifest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadCheckpoint(f"{path.name}: {type(error).__name__}: {error}") from error
 
 
