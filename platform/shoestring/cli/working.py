@@ -1,37 +1,88 @@
-"""The verb work, and working until one run has ended (sweeps)."""
+"""The verbs work and dispatch, an engine job's own command, and working until one run has ended (sweeps)."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shoestring.cli.looking import open_project
 from shoestring.cli.output import guarded, say
-from shoestring.errors import FAILED, INTERRUPTED
+from shoestring.errors import FAILED, INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from shoestring.db import Database
     from shoestring.home import Home
-    from shoestring.worker import Worked
+    from shoestring.tracking import Tracker
+    from shoestring.worker import Worked, Worker
 
 ENDED = ("succeeded", "failed", "cancelled", "paused")  # paused: a person has to decide
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
+    """Add the verbs of this file."""
     app.command()(guarded(work))
+    app.command()(guarded(dispatch))
+    app.command(hidden=True)(guarded(attempt))
 
 
-def work(
-    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is left to do.")] = False,
-    idle_exit: Annotated[float | None, typer.Option("--idle-exit", min=0, help="End after S idle seconds.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
-) -> None:
+UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when nothing is left to do.")]
+IdleExit = Annotated[float | None, typer.Option("--idle-exit", min=0, help="End after S idle seconds.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+def work(until_empty: UntilEmpty = False, idle_exit: IdleExit = None, json_: Json = False) -> None:
     """Claim runs and train them, one at a time. Ctrl-C checkpoints the run and gives it back; a second one kills."""
     home, db = open_project()
-    done = _work(home, db, json_, until_empty=until_empty, idle_exit_s=idle_exit)
+    worker = _worker(home, db, _tracker(home, db))
+    _conclude(_watch(worker, json_, until_empty=until_empty, idle_exit_s=idle_exit), json_)
+
+
+def dispatch(
+    engine: Annotated[str, typer.Argument(help="Where the jobs go: slurm.")],
+    max_jobs: Annotated[int, typer.Option("--max-jobs", min=1, max=10_000, help="Jobs at once, waiting or not.")] = 1,
+    partition: Annotated[str, typer.Option("--partition", help="Slurm's partition; its default if left out.")] = "",
+    account: Annotated[str, typer.Option("--account", help="Slurm's account.")] = "",
+    qos: Annotated[str, typer.Option("--qos", help="Slurm's quality of service.")] = "",
+    time: Annotated[
+        str, typer.Option("--time", help="Time limit of a job; 2 minutes before it the run is saved.")
+    ] = "",
+    cpus: Annotated[int, typer.Option("--cpus", help="Cores for each process of a run.")] = 1,
+    memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory of a job; 0: the partition's own.")] = 0.0,
+    until_empty: UntilEmpty = False,
+    idle_exit: IdleExit = None,
+    json_: Json = False,
+) -> None:
+    """Claim runs and submit one engine job for each. Ctrl-C gives back what has not begun; the rest goes on alone."""
+    from shoestring.executors.slurm import SlurmExecutor, SlurmOptions
+
+    if engine != "slurm":
+        raise UsageError(
+            f"there is no engine {engine!r} to dispatch to", "slurm; on others start workers: docs/engines.md"
+        )
+    options = SlurmOptions(partition, account, qos, time, cpus, memory_gb)
+    home, db = open_project()
+    if db.path is not None:
+        print("warning: an SQLite database serves one machine: with several nodes use PostgreSQL", file=sys.stderr)
+    from shoestring.dispatcher import Dispatcher
+
+    executor = SlurmExecutor(home, db.url.render_as_string(hide_password=False), options)
+    dispatcher = Dispatcher(home, db, executor, _tracker(home, db), max_jobs=max_jobs)
+    _conclude(_watch(dispatcher, json_, until_empty=until_empty, idle_exit_s=idle_exit), json_)
+
+
+def attempt(file: Annotated[Path, typer.Argument(help="The job file that the dispatcher wrote.")]) -> None:
+    """Carry one attempt, as the engine's job that was submitted for it."""
+    from shoestring.job import carry
+
+    if carry(file) == "failed":
+        raise typer.Exit(FAILED)
+
+
+def _conclude(done: Worked, json_: bool) -> None:
+    """Say what was done, and end with the exit code that goes with it."""
     if json_:
         from shoestring.cli.output import say_json
 
@@ -51,19 +102,28 @@ def work_until(home: Home, db: Database, run_id: int) -> None:
     """
     from shoestring import queries
 
-    done = _work(home, db, False, mirror=False, until=lambda: queries.run(db, run_id).state in ENDED)
+    done = _watch(_worker(home, db), False, until=lambda: queries.run(db, run_id).state in ENDED)
     if done.interrupted:
         raise KeyboardInterrupt
 
 
-def _work(home: Home, db: Database, json_: bool, mirror: bool = True, **how: Any) -> Worked:
-    from shoestring.executors import EXECUTORS
-    from shoestring.live import LiveView
-    from shoestring.tracking import Tracker
+def _worker(home: Home, db: Database, tracker: Tracker | None = None) -> Worker:
+    from shoestring.executors.local import LocalExecutor
     from shoestring.worker import Worker
 
-    tracker = Tracker(home, db.url.render_as_string(hide_password=False)) if mirror else None
-    worker = Worker(home, db, EXECUTORS["local"](), tracker)
+    return Worker(home, db, LocalExecutor(), tracker)
+
+
+def _tracker(home: Home, db: Database) -> Tracker:
+    from shoestring.tracking import Tracker
+
+    return Tracker(home, db.url.render_as_string(hide_password=False))
+
+
+def _watch(worker: Worker, json_: bool, **how: Any) -> Worked:
+    """Let it work, showing on the terminal what it does."""
+    from shoestring.live import LiveView
+
     with LiveView(as_json=json_) as view:
         done = worker.work(show=view, **how)
     for problem in done.problems:

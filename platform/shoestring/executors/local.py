@@ -28,12 +28,18 @@ TRAINER = "shoestring_trainer.train"
 
 @dataclass(frozen=True)
 class Launch:
-    """One attempt to start: the run folder with its config.json, the fencing token, where to compute."""
+    """One attempt to start: the run folder with its config.json, the fencing token, where to compute.
+
+    An engine's job takes the run over by itself, so it is also told which run it is and who made the claim.
+    """
 
     run_dir: Path
     token: int
     lease_s: int
     compute: Compute
+    run_id: int = 0
+    nonce: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)
