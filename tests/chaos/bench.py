@@ -11,7 +11,7 @@ from postgres import Postgres
 from shoestring import migrate
 from shoestring_trainer.manifest import read_manifest
 
-from chaos.jobs import SEEDS, Outcome, Trainer
+from chaos.jobs import Outcome, Trainer
 
 
 def sqlite_databases(folder: Path) -> Iterator[str]:
@@ -29,15 +29,15 @@ def postgres_databases(server: Postgres) -> Iterator[str]:
         yield server.new()
 
 
-def real_trainer(folder: Path, steps: int = 20) -> Trainer:
+def real_trainer(folder: Path, steps: int = 40) -> Trainer:
     """The real trainer, small, with a tiny set that is made in `folder`."""
     from shoestring_trainer.prepare.procedural import procedural_set
 
     data = folder / "procedural-16"
     procedural_set(copies=1).write(data)
-    return Trainer("real", read_manifest(data), steps=steps)
+    return Trainer("real", read_manifest(data), steps=steps, seeds=2)
 
 
-def references(trainer: Trainer, folder: Path, seeds: int = SEEDS) -> dict[int, Outcome]:
+def references(trainer: Trainer, folder: Path) -> dict[int, Outcome]:
     """What each seed's run comes to when nobody disturbs it."""
-    return {seed: trainer.reference(folder, seed) for seed in range(seeds)}
+    return {seed: trainer.reference(folder, seed) for seed in range(trainer.seeds)}

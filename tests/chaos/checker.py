@@ -15,7 +15,7 @@ from shoestring_trainer.journal import read
 from shoestring_trainer.run_dir import RunDir
 from sqlalchemy import Connection, create_engine, select
 
-from chaos.jobs import EXACT, SEEDS, Outcome, Point, weights
+from chaos.jobs import EXACT, Outcome, Point, weights
 from chaos.storm import ELSEWHERE
 
 LANDED = 0.9  # at least this share of the kills must have ended an attempt in its middle
@@ -50,24 +50,30 @@ class Report:
 
 def check(url: str, folder: Path, references: dict[int, Outcome], state: str = "succeeded") -> Report:
     """Check what a storm on the database `url` left in `folder`. `references`: seed → the undisturbed outcome."""
-    report = Report()
     engine = create_engine(url)
     with engine.connect() as conn:
-        rows = conn.execute(select(runs).order_by(runs.c.id)).all()
-        report.runs = len(rows)
-        by_run: dict[int, list[Any]] = defaultdict(list)
-        for event in conn.execute(select(events).where(events.c.run_id.is_not(None)).order_by(events.c.id)):
-            by_run[event.run_id].append(event)
-        tried = {(row.run_id, row.token): row for row in conn.execute(select(attempts))}
-        report.attempts = len(tried)
-        for row in rows:
-            report.problems += [f"run {row.id}: {problem}" for problem in _history(row, by_run[row.id], state)]
-            report.problems += [f"run {row.id}: {problem}" for problem in _results(conn, row, references, report)]
-            spent = sum(one.micro for key, one in tried.items() if key[0] == row.id)
-            if spent != row.spent_micro:
-                report.problems.append(f"run {row.id}: its attempts cost {spent}, the run says {row.spent_micro}")
-        _steps(folder, rows, tried, by_run, report)
+        report = look(conn, folder, references, state)
     engine.dispose()
+    return report
+
+
+def look(conn: Connection, folder: Path, references: dict[int, Outcome], state: str = "succeeded") -> Report:
+    """As `check`, on an open connection."""
+    report = Report()
+    rows = conn.execute(select(runs).order_by(runs.c.id)).all()
+    report.runs = len(rows)
+    by_run: dict[int, list[Any]] = defaultdict(list)
+    for event in conn.execute(select(events).where(events.c.run_id.is_not(None)).order_by(events.c.id)):
+        by_run[event.run_id].append(event)
+    tried = {(row.run_id, row.token): row for row in conn.execute(select(attempts))}
+    report.attempts = len(tried)
+    for row in rows:
+        report.problems += [f"run {row.id}: {problem}" for problem in _history(row, by_run[row.id], state)]
+        report.problems += [f"run {row.id}: {problem}" for problem in _results(conn, row, references, report)]
+        spent = sum(one.micro for key, one in tried.items() if key[0] == row.id)
+        if spent != row.spent_micro:
+            report.problems.append(f"run {row.id}: its attempts cost {spent}, the run says {row.spent_micro}")
+    _steps(folder, rows, tried, by_run, report)
     return report
 
 
@@ -103,7 +109,7 @@ def _history(row: Any, log: list[Any], state: str) -> list[str]:
 def _results(conn: Connection, row: Any, references: dict[int, Outcome], report: Report) -> list[str]:
     """Compare a run's metrics and weights with the undisturbed run's, bit by bit."""
     problems = []
-    wanted = references[row.seed % SEEDS]
+    wanted = references[row.seed]
     series = conn.execute(select(metrics.c.key, metrics.c.step, metrics.c.value).where(metrics.c.run_id == row.id))
     found: dict[Point, float] = {(p.key, p.step): p.value for p in series if p.key.startswith(EXACT)}
     report.points += len(wanted.metrics)

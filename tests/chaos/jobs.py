@@ -21,7 +21,6 @@ from shoestring_trainer.run_dir import RunDir
 
 FAST = Path(__file__).with_name("fast_trainer.py")
 EXACT = ("train/", "val/", "eval/", "progress/")  # perf/, cost/ and system/ are of the wall clock
-SEEDS = 6  # distinct runs; every other one repeats one of them under its own name
 FAST_DATA = c.DataConfig(
     path="/nowhere", name="none", digest="0", space="pixels", shape=(3, 16, 16), size_px=16, n_train=8, caption_dim=4,
     caption_tokens=2.0,
@@ -38,6 +37,7 @@ class Trainer:
     data: c.DataConfig = FAST_DATA
     steps: int = 60
     pause_s: float = 0.03
+    seeds: int = 6  # distinct runs; every further one repeats one of them under its own name
     usd_per_hour: float = 1.0
     crash: tuple[str, ...] = ()  # words for crash.py, which then starts the trainer
 
@@ -67,7 +67,9 @@ class Trainer:
         """Queue runs number `first` to `first + n - 1`; return their ids."""
         numbered = range(first, first + n)
         jobs = [
-            Submission(f"r{i}", "storm", "storm", i % SEEDS, f"storm-{i}", self.config(i % SEEDS), max_usd=max_usd)
+            Submission(
+                f"r{i}", "storm", "storm", i % self.seeds, f"storm-{i}", self.config(i % self.seeds), max_usd=max_usd
+            )
             for i in numbered
         ]
         return [one.run_id for one in actions.submit(db, jobs, runs_dir=runs_dir)]

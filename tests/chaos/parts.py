@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,9 +63,7 @@ def clocks(url: str, folder: Path, seed: int, n: int, show: Show) -> Part:
 
     faults = schedule(seed, n, 1.0, {"clock": 1})
     part = _storm("clock ± 1 h", url, folder, Trainer("fast"), faults, seed, n, show, {"clock": jump}, skew=skew)
-    with Database(url).read() as conn:
-        reaped = conn.execute(select(events.c.run_id).where(events.c.kind == "reaped")).all()
-    part.problems += [f"run {row.run_id} was alive and was reaped" for row in reaped]
+    part.problems += _reaped(url)
     return part
 
 
@@ -79,7 +77,9 @@ def restarts(server: Postgres, folder: Path, seed: int, n: int, show: Show, away
 
     faults = schedule(seed, n, 2.0, {"database": 1})
     url = server.new()
-    return _storm("database restarts", url, folder, Trainer("fast"), faults, seed, n, show, {"database": restart})
+    part = _storm("database restarts", url, folder, Trainer("fast"), faults, seed, n, show, {"database": restart})
+    part.problems += _reaped(url)
+    return part
 
 
 def budgets(url: str, folder: Path, seed: int, n: int, show: Show) -> Part:
@@ -95,14 +95,18 @@ def budgets(url: str, folder: Path, seed: int, n: int, show: Show) -> Part:
             part.problems.append(f"run {row.id} is {row.state} ({row.reason}), not paused for its budget")
         if row.spent_micro > most * 1e6:
             part.problems.append(f"run {row.id} spent ${row.spent_micro / 1e6:.2f}, more than ${most:.2f}")
-    part.text = f"{len(rows)} runs, ${max(row.spent_micro for row in rows) / 1e6:.3f} at most; {part.text}"
+    part.text = f"{len(rows)} runs, ${max(row.spent_micro for row in rows) / 1e6:.3f} at most"
     return part
 
 
 def corrupt(folder: Path, seed: int, n: int, show: Show) -> Part:
     """Damaged checkpoints: the one before is used, or the run fails and says so."""
-    began, part, trainer = time.monotonic(), Part("corrupted checkpoints", n, seed), Trainer("fast", pause_s=0.0)
-    references = bench.references(trainer, folder / "references", 1)
+    began, part, trainer = (
+        time.monotonic(),
+        Part("corrupted checkpoints", n, seed),
+        Trainer("fast", pause_s=0.0, seeds=1),
+    )
+    references = bench.references(trainer, folder / "references")
     for said, problem in corruptions(trainer, folder, seed, n, references):
         show(f"{said}: {problem or 'held'}")
         part.problems += [f"{said}: {problem}"] if problem else []
@@ -110,10 +114,10 @@ def corrupt(folder: Path, seed: int, n: int, show: Show) -> Part:
     return part
 
 
-def crashes(make: bench.Iterator[str], folder: Path, show: Show, rounds: int = 1) -> Part:
+def crashes(make: Iterator[str], folder: Path, show: Show, rounds: int = 1) -> Part:
     """A crash before and after every durable act, `rounds` times over."""
-    began, trainer = time.monotonic(), Trainer("fast", steps=24, pause_s=0.005)
-    references = bench.references(trainer, folder / "references", 1)
+    began, trainer = time.monotonic(), Trainer("fast", steps=24, pause_s=0.005, seeds=1)
+    references = bench.references(trainer, folder / "references")
     (folder / "find").mkdir(parents=True)
     found = points.find(next(make), folder / "find", trainer)
     part = Part("crash points", rounds * len(found), 0, text=f"{len(found)} points")
@@ -125,12 +129,19 @@ def crashes(make: bench.Iterator[str], folder: Path, show: Show, rounds: int = 1
     return part
 
 
+def _reaped(url: str) -> list[str]:
+    """Runs that were taken from a worker, where none had died."""
+    with Database(url).read() as conn:
+        reaped = conn.scalars(select(events.c.run_id).where(events.c.kind == "reaped")).all()
+    return [f"run {run_id} was alive and was reaped" for run_id in reaped]
+
+
 def _storm(
     name: str,
     url: str,
     folder: Path,
     trainer: Trainer,
-    faults: bench.Iterator[Fault],
+    faults: Iterator[Fault],
     seed: int,
     n: int,
     show: Show,
@@ -157,4 +168,5 @@ def _storm(
         db.close()
     problems += [f"trainer {pid} outlived its worker" for pid in storm.survivors()]
     report = check(url, folder, references) if compare else Report()
-    return Part(name, n, seed, problems + report.problems, str(report).split("\n")[0], time.monotonic() - began)
+    text = str(report).split("\n")[0] if compare else ""
+    return Part(name, n, seed, problems + report.problems, text, time.monotonic() - began)
