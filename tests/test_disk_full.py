@@ -180,7 +180,7 @@ def a_disk_without_one_byte_left_is_told_by_the_exit_code_alone(tmp_path, job):
         run = run_dir(disk.folder / "run", job)
         result = train(run.root, 1, AtStep({4: disk.fill}))
         assert (result.outcome, result.failure_class, exit_code(result)) == ("failed", "disk_full", EXIT_TRY_AGAIN)
-        assert "no room for result.json (failed disk_full)" in result.detail and run.read_result(1) is None
+        assert "no room for result.json, which was to say: failed disk_full" in result.detail and run.read_result(1) is None
         assert not list(run.attempt(1).glob(".*"))
     finally:
         disk.close()

@@ -60,7 +60,8 @@ def _write_result(run_dir: RunDir, result: Result) -> Result:
     except OSError as error:
         if not is_no_space(error):
             raise
-        said = f"no room for result.json ({result.outcome} {result.failure_class}".rstrip() + ")"
+        said = " ".join((result.outcome, result.failure_class, result.detail)).strip()
+        said = f"no room for result.json, which was to say: {said}"
         return replace(result, outcome="failed", failure_class="disk_full", detail=said)
     return result
 
