@@ -100,13 +100,15 @@ def test_two_dependencies_that_succeed_at_the_same_time_queue_the_run_that_waits
 
 def test_a_claim_uses_the_index_of_queued_runs(db):
     with db.write() as conn:
-        claim = _claim("w", "n", runs.Room(), NOW, 60.0)
-        sql = str(claim.compile(conn, compile_kwargs={"literal_binds": True}))
+        claim, values = _claim("w", "n", runs.Room(), NOW, 60.0)
+        sql = claim.compile(conn)
+        values = sql.construct_params(values)
+        values = tuple(values[name] for name in sql.positiontup) if sql.positional else values
         explain = "EXPLAIN QUERY PLAN"
         if conn.dialect.name == "postgresql":
             conn.exec_driver_sql("SET LOCAL enable_seqscan = off")  # or it reads a table this small as a whole
             explain = "EXPLAIN"
-        said = " ".join(row[-1] for row in conn.exec_driver_sql(f"{explain} {sql}"))
+        said = " ".join(row[-1] for row in conn.exec_driver_sql(f"{explain} {sql}", values))
     assert "ix_runs_claim" in said and "TEMP B-TREE" not in said and "Sort" not in said
 
 

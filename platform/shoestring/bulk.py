@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, column, select, table
@@ -18,11 +19,8 @@ def upsert(conn: Connection, into: Table, rows: Sequence[Mapping[str, Any]], kee
     """
     if not rows:
         return
-    names = list(rows[0])
-    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(into)
-    key = [one.name for one in into.primary_key]
-    new = {name: insert.excluded[name] for name in names if name not in key and name not in keep}
-    statement = insert.on_conflict_do_update(index_elements=key, set_=new)
+    names = tuple(rows[0])
+    statement = _upserting(conn.dialect.name, into, names, tuple(keep))
     if conn.dialect.name == "sqlite" or len(rows) < COPY_ROWS:
         conn.execute(statement, list(rows))
         return
@@ -36,3 +34,11 @@ def upsert(conn: Connection, into: Table, rows: Sequence[Mapping[str, Any]], kee
     source: Any = select(*(column(name) for name in names)).select_from(table(staged))
     conn.execute(statement.from_select(names, source))
     conn.exec_driver_sql(f"DROP TABLE {staged}")
+
+
+@cache
+def _upserting(dialect: str, into: Table, names: tuple[str, ...], keep: tuple[str, ...]) -> Any:
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(into)
+    key = [one.name for one in into.primary_key]
+    new = {name: insert.excluded[name] for name in names if name not in key and name not in keep}
+    return insert.on_conflict_do_update(index_elements=key, set_=new)

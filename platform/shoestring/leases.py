@@ -11,10 +11,12 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Float,
     FromClause,
     Row,
     ScalarSelect,
     Select,
+    bindparam,
     case,
     exists,
     func,
@@ -28,7 +30,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from shoestring import records, rows
 from shoestring.db import Database
 from shoestring.errors import LeaseLost
-from shoestring.moves import move, note
+from shoestring.moves import MOVE, move, note
 from shoestring.retries import MAX_BACKOFF_S, PAUSING, Counts, Verdict, judge
 from shoestring.states import LEASED, path
 from shoestring.tables import DUE, HELD, attempts, budgets, runs
@@ -83,52 +85,28 @@ def claim(
     """
     at = db.now(now)
     with db.write() as conn:
-        row = conn.execute(_claim(worker_id, nonce, room, at, lease_s)).one_or_none()
+        row = conn.execute(*_claim(worker_id, nonce, room, at, lease_s)).one_or_none()
         if row is None:  # nothing fits; or this nonce has its lease already
-            row = conn.execute(select(runs).where(HELD, *_made(runs, worker_id, nonce))).one_or_none()
+            row = conn.execute(_MADE, {"b_nonce": nonce, "b_worker": worker_id}).one_or_none()
         else:
             detail = {"from": "queued", "to": "leased", "worker": worker_id}
             note(conn, at, "claimed", row.id, row.lease_token, **detail)
         return None if row is None else Lease(row.id, row.lease_token, nonce, worker_id, lease_s, rows.run(row))
 
 
-def _claim(worker_id: str, nonce: str, room: Room, at: float, lease_s: float) -> ReturningUpdate[Any]:
-    """The claim as one statement, safe on both databases; of nothing where this nonce has its lease already."""
-    next_run = (
-        select(runs.c.id)
-        .where(runs.c.state == QUEUED, ready(at), runs.c.queue == room.queue)
-        .where(runs.c.gpus <= room.gpus, runs.c.gpu_memory_gb <= room.gpu_memory_gb)
-        .where(runs.c.cpus <= room.cpus, runs.c.memory_gb <= room.memory_gb)
-        .where(runs.c.project.not_in(_without_money()))
-        .order_by(DUE, runs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    made = runs.alias("made")
-    return (
-        update(runs)
-        .where(runs.c.id == next_run.scalar_subquery(), runs.c.state == QUEUED)
-        .where(~exists(select(made.c.id).where(HELD, *_made(made, worker_id, nonce))))
-        .values(
-            state="leased",
-            lease_token=runs.c.lease_token + 1,
-            claim_nonce=nonce,
-            owner=worker_id,
-            beat_seq=0,
-            lease_until=at + lease_s,
-            want="run",
-            reason="",
-        )
-        .returning(runs)
-    )
+def _claim(
+    worker_id: str, nonce: str, room: Room, at: float, lease_s: float
+) -> tuple[ReturningUpdate[Any], dict[str, Any]]:
+    """The claim as one statement, safe on both databases, and its parameters.
+
+    It claims nothing where this nonce has its lease already.
+    """
+    offer = {"b_queue": room.queue, "b_gpus": room.gpus, "b_gpu_memory_gb": room.gpu_memory_gb}
+    offer |= {"b_cpus": room.cpus, "b_memory_gb": room.memory_gb}
+    return _CLAIM, {**offer, "b_worker": worker_id, "b_nonce": nonce, "b_at": at, "b_until": at + lease_s}
 
 
-def _made(table: FromClause, worker_id: str, nonce: str) -> tuple[ColumnElement[bool], ...]:
-    """What the run that this claim made is known by."""
-    return table.c.claim_nonce == nonce, table.c.owner == worker_id, table.c.state == "leased"
-
-
-def ready(at: float) -> ColumnElement[bool]:
+def ready(at: float | ColumnElement[float]) -> ColumnElement[bool]:
     """Whether a run's time has come. A wait longer than any backoff is no wait: the clock was put back."""
     return or_(runs.c.run_after <= at, runs.c.run_after > at + MAX_BACKOFF_S)
 
@@ -143,6 +121,58 @@ def _without_money() -> Select[tuple[str]]:
     total = func.coalesce(spent.correlate(budgets).scalar_subquery(), 0)  # the rest have spent nothing: not looked at
     return select(budgets.c.project).where(total >= budgets.c.max_micro)
 
+
+def _building_claim() -> ReturningUpdate[Any]:
+    at: ColumnElement[float] = bindparam("b_at", type_=Float(53))
+    next_run = (
+        select(runs.c.id)
+        .where(runs.c.state == QUEUED, ready(at), runs.c.queue == bindparam("b_queue"))
+        .where(runs.c.gpus <= bindparam("b_gpus"), runs.c.gpu_memory_gb <= bindparam("b_gpu_memory_gb"))
+        .where(runs.c.cpus <= bindparam("b_cpus"), runs.c.memory_gb <= bindparam("b_memory_gb"))
+        .where(runs.c.project.not_in(_without_money()))
+        .order_by(DUE, runs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    made = runs.alias("made")
+    return (
+        update(runs)
+        .where(runs.c.id == next_run.scalar_subquery(), runs.c.state == QUEUED)
+        .where(~exists(select(made.c.id).where(HELD, *_made_by(made))))
+        .values(
+            state="leased",
+            lease_token=runs.c.lease_token + 1,
+            claim_nonce=bindparam("b_nonce"),
+            owner=bindparam("b_worker"),
+            beat_seq=0,
+            lease_until=bindparam("b_until"),
+            want="run",
+            reason="",
+        )
+        .returning(runs)
+    )
+
+
+def _made_by(table: FromClause) -> tuple[ColumnElement[bool], ...]:
+    """What the run that a claim made is known by."""
+    nonce, worker = table.c.claim_nonce == bindparam("b_nonce"), table.c.owner == bindparam("b_worker")
+    return nonce, worker, table.c.state == "leased"
+
+
+# Built once, as in `moves`.
+_CLAIM = _building_claim()
+_MADE = select(runs).where(HELD, *_made_by(runs))
+_SAME_CLASS = select(func.count()).where(
+    attempts.c.run_id == bindparam("b_run"), attempts.c.failure_class == bindparam("b_class")
+)
+_ENDED = (
+    update(attempts)
+    .where(attempts.c.run_id == bindparam("b_run"), attempts.c.token == bindparam("b_token"))
+    .values(micro=case((attempts.c.micro < bindparam("b_spent"), bindparam("b_spent")), else_=attempts.c.micro))
+)
+_total = select(func.coalesce(func.sum(attempts.c.micro), 0)).where(attempts.c.run_id == runs.c.id)
+SPENT: ScalarSelect[int] = _total.correlate(runs).scalar_subquery()  # micro-dollars of all attempts of a run
+_END = MOVE.values(spent_micro=SPENT)
 
 # What ending an attempt needs of a run's row; its JSON is left where it is.
 STANDING: tuple[Column[Any], ...] = (
@@ -161,28 +191,18 @@ def end_attempt(
     The token grows whenever the run can be claimed again. Raises LeaseLost when the row has moved on.
     """
     outcome, failure_class = result.outcome, result.failure_class
-    own = attempts.c.run_id == row.id
     same_class = 0
     if failure_class:
-        same_class = conn.scalar(select(func.count()).where(own, attempts.c.failure_class == failure_class)) or 0
+        same_class = conn.scalar(_SAME_CLASS, {"b_run": row.id, "b_class": failure_class}) or 0
     stalls = row.stalls if row.checkpoint_step <= row.stall_step else 0
     verdict = judge(outcome, failure_class, row.want, Counts(row.failures, row.preemptions, stalls, same_class), jitter)
     shown = "lost" if failure_class == "worker_lost" else "preempted" if verdict.counts_as == "preemption" else outcome
     step = max(row.step, result.step)
-    more = case((attempts.c.micro < spent_micro, spent_micro), else_=attempts.c.micro)
     ended = {"ended_at": at, "outcome": shown, "failure_class": failure_class, "detail": result.detail}
-    conn.execute(
-        update(attempts).where(own, attempts.c.token == row.lease_token).values(**ended, last_step=step, micro=more)
-    )
-    columns = _columns(row, verdict, stalls, failure_class, result.detail, at)
-    _go(conn, row, verdict, at, {**columns, "step": step, "spent_micro": spent_by(row.id)})
+    own = {"b_run": row.id, "b_token": row.lease_token, "b_spent": spent_micro}
+    conn.execute(_ENDED, {**own, **ended, "last_step": step})
+    _go(conn, row, verdict, at, {"step": step, **_columns(row, verdict, stalls, failure_class, result.detail, at)})
     return verdict.state
-
-
-def spent_by(run_id: int) -> ScalarSelect[int]:
-    """The micro-dollars of all attempts of a run."""
-    total = func.coalesce(func.sum(attempts.c.micro), 0)
-    return select(total).where(attempts.c.run_id == run_id).scalar_subquery()
 
 
 def _columns(
@@ -216,7 +236,7 @@ def _go(conn: Connection, row: Row[Any], verdict: Verdict, at: float, columns: d
         if not move(conn, row.id, (source, target), at, target, token=token):
             raise lost(row.id, token)
         source = target
-    if not move(conn, row.id, (source, last), at, kind, token=token, **columns):
+    if not move(conn, row.id, (source, last), at, kind, token=token, statement=_END, **columns):
         raise lost(row.id, token)
 
 

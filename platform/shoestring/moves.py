@@ -4,31 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, exists, insert, select, update
 
 from shoestring.states import TERMINAL, check_edge
 from shoestring.tables import dependencies, events, runs
 
+# Statements are built once: building one costs several times what sending it does. A statement's own parameters begin
+# with b_, others are the columns that it sets.
+MOVE = update(runs).where(
+    runs.c.id == bindparam("b_id"), runs.c.lease_token == bindparam("b_token"), runs.c.state == bindparam("b_state")
+)
+_NOTE = insert(events)
+_WAITING = (
+    select(runs.c.id, runs.c.lease_token)
+    .join(dependencies, dependencies.c.run_id == runs.c.id)
+    .where(dependencies.c.depends_on == bindparam("b_id"), runs.c.state == "blocked")
+    .order_by(runs.c.id)
+    .with_for_update(of=runs)  # two that end at once look one after the other, so one sees both
+)
+
 
 def note(conn: Connection, at: float, kind: str, run_id: int | None, token: int | None = None, **detail: Any) -> None:
     """Append an event to the audit log."""
-    conn.execute(insert(events).values(at=at, kind=kind, run_id=run_id, token=token, detail=detail))
+    conn.execute(_NOTE, {"at": at, "kind": kind, "run_id": run_id, "token": token, "detail": detail})
 
 
 def move(
-    conn: Connection, run_id: int, edge: tuple[str, str], at: float, kind: str, *, token: int, **values: Any
+    conn: Connection,
+    run_id: int,
+    edge: tuple[str, str],
+    at: float,
+    kind: str,
+    *,
+    token: int,
+    statement: Update = MOVE,
+    **values: Any,
 ) -> bool:
     """Move a run along `edge` if it is in that state under that `token`, and write event `kind`; say whether it was.
 
-    `values` are further columns. A move to a terminal state settles the runs that depend on this one.
+    `values` are further columns; `statement` is MOVE, or MOVE with columns that SQL computes. A move to a terminal
+    state settles the runs that depend on this one.
     """
     source, target = edge
     check_edge(source, target)
-    moved = conn.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.lease_token == token, runs.c.state.in_([source]))
-        .values(state=target, **_left(target, at), **values)
-    ).rowcount
+    held = {"b_id": run_id, "b_token": token, "b_state": source}
+    moved = conn.execute(statement, {**held, "state": target, **_left(target, at), **values}).rowcount
     if not moved:
         return False
     said = {name: values[name] for name in ("reason", "failure_class", "failure_detail") if values.get(name)}
@@ -48,13 +68,10 @@ def _left(target: str, at: float) -> dict[str, Any]:
 
 def settle_dependents(conn: Connection, run_id: int, state: str, at: float) -> None:
     """Queue the blocked runs whose last dependency just succeeded; fail those whose dependency did not."""
-    waiting = select(runs.c.id, runs.c.lease_token).join(dependencies, dependencies.c.run_id == runs.c.id)
-    waiting = waiting.where(dependencies.c.depends_on == run_id, runs.c.state == "blocked").order_by(runs.c.id)
-    waiting = waiting.with_for_update(of=runs)  # two that end at once look one after the other, so one sees both
-    for row in conn.execute(waiting).all():
+    for row in conn.execute(_WAITING, {"b_id": run_id}).all():
         if state != "succeeded":
             reason = f"dependency_failed: run {run_id} {state}"
-            ended = {"reason": reason, "failure_class": "dependency_failed"}
+            ended: dict[str, Any] = {"reason": reason, "failure_class": "dependency_failed"}
             move(conn, row.id, ("blocked", "failed"), at, "failed", token=row.lease_token, **ended)
         elif not unmet(conn, row.id):
             move(conn, row.id, ("blocked", "queued"), at, "queued", token=row.lease_token, reason="")

@@ -11,15 +11,29 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from shoestring_trainer.run_dir import Result
-from sqlalchemy import Connection, Row, Select, case, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from shoestring.bulk import upsert
 from shoestring.db import Database
 from shoestring.leases import (
     LEASE_S,
+    SPENT,
     STANDING,
     Lease,
     Reaper,
@@ -29,9 +43,8 @@ from shoestring.leases import (
     lost,
     projects_without_money,
     reap_one,
-    spent_by,
 )
-from shoestring.moves import move, note
+from shoestring.moves import MOVE, move, note
 from shoestring.roster import leave, new_worker_id, provably_dead, register, report
 from shoestring.states import ACTIVE, EDGES, LEASED
 from shoestring.tables import attempts, checkpoints, events, metrics, runs
@@ -45,6 +58,11 @@ __all__ = [
 # (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one
 MetricPoint = tuple[str, int, float, float, float, float, float]
 POINT_COLUMNS = ("key", "step", "value", "images", "flops", "usd", "seconds")
+
+
+# Built once, as in `moves`.
+_START = MOVE.values(attempts=runs.c.attempts + 1, started_at=func.coalesce(runs.c.started_at, bindparam("b_at")))
+_LATER = delete(metrics).where(metrics.c.run_id == bindparam("b_run"), metrics.c.step > bindparam("b_step"))
 
 
 @dataclass(frozen=True)
@@ -63,14 +81,14 @@ def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now
     with the same token is refused (LeaseLost).
     """
     at = db.now(now)
-    columns = {"step": resume_step, "attempts": runs.c.attempts + 1, "engine": engine, "owner": lease.worker_id}
-    columns |= {"started_at": func.coalesce(runs.c.started_at, at), "inexact": ""}
+    columns = {"step": resume_step, "engine": engine, "owner": lease.worker_id, "inexact": "", "b_at": at}
+    edge = ("leased", "running")
     with db.write() as conn:
-        if not move(conn, lease.run_id, ("leased", "running"), at, "started", token=lease.token, **columns):
+        if not move(conn, lease.run_id, edge, at, "started", token=lease.token, statement=_START, **columns):
             if _held(conn, lease, ACTIVE).owner != lease.worker_id:
                 raise lost(lease.run_id, lease.token)
             return
-        conn.execute(delete(metrics).where(metrics.c.run_id == lease.run_id, metrics.c.step > resume_step))
+        conn.execute(_LATER, {"b_run": lease.run_id, "b_step": resume_step})
         first = {"started_at": at, "first_step": resume_step, "last_step": resume_step, "worker": lease.worker_id}
         upsert(conn, attempts, [{"run_id": lease.run_id, "token": lease.token, **first}])
 
@@ -153,7 +171,7 @@ def stopping(db: Database, lease: Lease, reason: str = "", *, now: float | None 
     """Say that the trainer was asked to checkpoint and stop: running → stopping. A second call does nothing."""
     with db.write() as conn:
         row = _held(conn, lease, ACTIVE)
-        said = {"reason": reason} if reason else {}
+        said: dict[str, Any] = {"reason": reason} if reason else {}
         if row.state == "running":
             move(conn, lease.run_id, ("running", "stopping"), db.now(now), "stopping", token=lease.token, **said)
 
@@ -174,7 +192,7 @@ def finish(
     at = db.now(now)
     jitter = random.random() if jitter is None else jitter
     with db.write() as conn:
-        row = conn.execute(_standing(lease, LEASED)).one_or_none()
+        row = _standing(conn, lease, LEASED)
         if row is not None:
             return end_attempt(conn, row, result, at, jitter=jitter, spent_micro=spent_micro)
         if (again := _finished_before(conn, lease)) is not None:
@@ -188,30 +206,41 @@ def release(db: Database, lease: Lease, reason: str = "preempted", *, now: float
     with db.write() as conn:
         row = _held(conn, lease, LEASED)
         if row.state == "leased" and row.want == "run":
-            token = {"lease_token": lease.token + 1}
+            token: dict[str, Any] = {"lease_token": lease.token + 1}
             move(conn, lease.run_id, ("leased", "queued"), at, "released", token=lease.token, reason="", **token)
             return "queued"
         return end_attempt(conn, row, Result(lease.token, "stopped", reason, "", row.step), at)
 
 
-def _fenced(conn: Connection, lease: Lease, states: Iterable[str], **values: Any) -> None:
+def _fenced(conn: Connection, lease: Lease, states: tuple[str, ...], **values: Any) -> None:
     """Update the run under this lease. Raises LeaseLost when it is not held under this token in one of `states`."""
-    held = (runs.c.id == lease.run_id) & (runs.c.lease_token == lease.token) & runs.c.state.in_(tuple(states))
-    if not conn.execute(update(runs).where(held).values(**values)).rowcount:
+    held = update(runs).where(*_under(states)).values(**values)
+    if not conn.execute(held, {"b_id": lease.run_id, "b_token": lease.token}).rowcount:
         raise lost(lease.run_id, lease.token)
 
 
-def _held(conn: Connection, lease: Lease, states: Iterable[str]) -> Row[Any]:
+def _held(conn: Connection, lease: Lease, states: tuple[str, ...]) -> Row[Any]:
     """How the run stands, its row locked. Raises LeaseLost when not held under this token in one of `states`."""
-    row = conn.execute(_standing(lease, states)).one_or_none()
+    row = _standing(conn, lease, states)
     if row is None:
         raise lost(lease.run_id, lease.token)
     return row
 
 
-def _standing(lease: Lease, states: Iterable[str]) -> Select[Any]:
-    held = (runs.c.id == lease.run_id) & (runs.c.lease_token == lease.token) & runs.c.state.in_(tuple(states))
-    return select(*STANDING).where(held).with_for_update()
+def _standing(conn: Connection, lease: Lease, states: tuple[str, ...]) -> Row[Any] | None:
+    return conn.execute(_look(states), {"b_id": lease.run_id, "b_token": lease.token}).one_or_none()
+
+
+@cache
+def _look(states: tuple[str, ...]) -> Select[Any]:
+    return select(*STANDING).where(*_under(states)).with_for_update()
+
+
+@cache
+def _under(states: tuple[str, ...]) -> tuple[ColumnElement[bool], ...]:
+    """The fence: held under this token, in one of `states`."""
+    spelt: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    return runs.c.id == bindparam("b_id"), runs.c.lease_token == bindparam("b_token"), runs.c.state.in_(spelt)
 
 
 def _spend(conn: Connection, lease: Lease, spent_micro: int) -> Row[Any]:
@@ -220,7 +249,7 @@ def _spend(conn: Connection, lease: Lease, spent_micro: int) -> Row[Any]:
     run_step = select(runs.c.step).where(runs.c.id == lease.run_id).scalar_subquery()
     more = case((attempts.c.micro < spent_micro, spent_micro), else_=attempts.c.micro)
     conn.execute(update(attempts).where(mine).values(micro=more, last_step=run_step))
-    _fenced(conn, lease, LEASED, spent_micro=spent_by(lease.run_id))
+    _fenced(conn, lease, LEASED, spent_micro=SPENT)
     return _held(conn, lease, LEASED)
 
 
