@@ -129,8 +129,12 @@ class Worker:
 
     def _report(self) -> None:
         """Say that this worker is alive, learn whether it is to drain, and take back what dead workers held."""
-        self._drained = runs.report(self.db, self.id, self._run_id) == "drain"
-        self._reaper.reap(self.db, time.monotonic())
+        try:
+            self._drained = runs.report(self.db, self.id, self._run_id) == "drain"
+            self._reaper.reap(self.db, time.monotonic())
+        except EnvironmentProblem:
+            self._reaper.forget()  # nobody could beat while the database was away: what it saw proves nothing
+            raise
         if self.tracker:
             self.tracker.tick()
 
@@ -152,7 +156,6 @@ class Worker:
             except EnvironmentProblem:
                 if self.interrupt.level or time.monotonic() - began > AWAY_S:
                     raise
-                self._reaper.forget()  # nobody could beat: what it saw proves nothing
                 time.sleep(delay_s)
                 delay_s = min(2 * delay_s, 10.0)
 
