@@ -6,14 +6,13 @@ import io
 import json
 import os
 import shutil
-import struct
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from doors import png_of
 from PIL import Image, PngImagePlugin
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.failures import BadData
@@ -32,18 +31,6 @@ def encoded(mode: str, size: tuple[int, int] = (8, 8), form: str = "PNG", **opti
     picture = Image.new(mode, size, RED if mode == "RGB" else None)
     picture.save(file, form, **options)
     return file.getvalue()
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that claims this many pixels."""
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
 
 
 def with_comment(n_bytes: int) -> bytes:

@@ -100,7 +100,9 @@ def parse(content: bytes, file: str) -> Document:
         mark = error.problem_mark or error.context_mark
         if mark and error.context_mark and mark.index >= len(text.rstrip()):
             mark = error.context_mark  # at the end: what was left open is the better place
-        line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        lines = _BREAK.split(text)
+        line = min(mark.line + 1, len(lines)) if mark else 1  # the parser's end may be a line after the last
+        col = min(mark.column + 1 if mark and mark.line < len(lines) else MAX_BYTES, len(lines[line - 1]) + 1)
         faults.append(Fault(file, line, col, "", "yaml_syntax", _sentence(error), _syntax_hint(text, line, col)))
         raise SpecInvalid(faults) from None
     except yaml.reader.ReaderError as error:
