@@ -100,10 +100,11 @@ class Slurm:
         """What a command of Slurm prints. Raises CalledProcessError."""
         return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
 
-    def jobs(self) -> list[tuple[str, str, str]]:
-        """(id, state, name) of every job that Slurm remembers, oldest first."""
-        lines = self.call("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i %T %j").splitlines()
-        return [(number, state, name) for number, state, name in (line.split() for line in lines)]
+    def jobs(self, folder: Path) -> list[tuple[str, str]]:
+        """(name, state) of every job under `folder` that Slurm remembers, oldest first."""
+        lines = self.call("squeue", "--noheader", "--states=all", "--sort=i", "--format=%j|%T|%Z").splitlines()
+        rows = [line.split("|", 2) for line in lines]
+        return [(name, state) for name, state, place in rows if Path(place).is_relative_to(folder)]
 
     def end_all_jobs(self) -> None:
         """Cancel everything and wait until the nodes are free."""
@@ -121,16 +122,17 @@ class Slurm:
             self.daemons["slurmctld"].send_signal(signal.SIGCONT)
 
     @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
-        """Both nodes are taken: what is submitted has to wait."""
-        for node in ("n1", "n2"):
-            argv = ("sbatch", "--parsable", f"--nodelist={node}", "--cpus-per-task=2", "--output=/dev/null")
+    def busy(self, free: int = 0) -> Iterator[None]:
+        """All cores but `free` of the first node's are taken: what is submitted has to wait."""
+        for node, cores in (("n1", 2 - free), ("n2", 2)):
+            argv = ("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cores}", "--output=/dev/null")
             self.call(*argv, "--wrap=sleep 600", "--job-name=taken", f"--chdir={self.folder}")
-        wait_for(lambda: sum(job[1:] == ("RUNNING", "taken") for job in self.jobs()) == 2, 20)
+        wait_for(lambda: self.jobs(self.folder).count(("taken", "RUNNING")) == 2, 20)
         try:
             yield
         finally:
             self.call("scancel", "--name=taken")
+            wait_for(lambda: ("taken", "RUNNING") not in self.jobs(self.folder), 20)
 
     def _start(self) -> None:
         host, user = socket.gethostname().split(".")[0], pwd.getpwuid(os.getuid()).pw_name

@@ -1,0 +1,348 @@
+"""The dispatcher and its jobs: real trainers through a real Slurm, killed, cancelled, doubled and kept waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from chaos.jobs import Trainer, outcome
+from shoestring import actions, queries, runs
+from shoestring.attempt import Pace
+from shoestring.db import Database
+from shoestring.dispatcher import Dispatcher, Patience
+from shoestring.errors import EnvironmentProblem, UsageError
+from shoestring.executors.jobs import JobFile, job_path, read_job
+from shoestring.executors.local import boot_id
+from shoestring.executors.slurm import SlurmExecutor, SlurmOptions, _count_gpus
+from shoestring.home import Home
+from shoestring.worker import Worked
+from shoestring_trainer import config as c
+from shoestring_trainer.manifest import read_manifest
+from shoestring_trainer.prepare.procedural import procedural_set
+from shoestring_trainer.run_dir import RunDir
+from slurm import Slurm, wait_for
+
+SHOESTRING = [sys.executable, "-m", "shoestring.cli.main"]
+QUICK = Pace(lease_s=18.0, beat_s=1.0, poll_s=0.2)
+ENDLESS = 1_000_000  # steps
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> c.DataConfig:
+    folder = tmp_path_factory.mktemp("data") / "procedural-16"
+    procedural_set(copies=1).write(folder)
+    return read_manifest(folder)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path, tmp_path / "state")
+    home.state.mkdir()
+    return home
+
+
+@pytest.fixture
+def sqlite(home: Home, migrated: Path) -> Database:
+    return Database(f"sqlite:///{shutil.copy(migrated, home.state / 'shoestring.db')}")
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    with Slurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def idle(slurm: Slurm) -> Iterator[Slurm]:
+    """The cluster with nothing on it, before and after."""
+    yield slurm
+    slurm.end_all_jobs()
+
+
+def executor(home: Home, db: Database, **options: object) -> SlurmExecutor:
+    url = db.url.render_as_string(hide_password=False)
+    return SlurmExecutor(home, url, SlurmOptions(**options), confirm_s=1.0, command_s=10.0)
+
+
+def dispatcher(home: Home, db: Database, max_jobs: int = 2, patience: Patience = Patience(), **options: object):
+    return Dispatcher(home, db, executor(home, db, **options), pace=QUICK, max_jobs=max_jobs, patience=patience)
+
+
+def once(ready: Callable[[], bool], act: Callable[[], object]) -> Callable[[], bool]:
+    """Something for `until`: do `act` as soon as `ready`; never end."""
+    done: list[bool] = []
+
+    def look() -> bool:
+        if not done and ready():
+            done.append(True)
+            act()
+        return False
+
+    return look
+
+
+# ── without an engine ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"partition": "gpu; rm -rf ~"}, "--partition 'gpu; rm -rf ~' is no name"),
+        ({"account": "--wrap=id"}, "--account '--wrap=id' is no name"),
+        ({"qos": "a\n#SBATCH -N 9"}, "is no name"),
+        ({"partition": "é" * 3}, "is no name"),
+        ({"account": "x" * 65}, "is no name"),
+        ({"time_limit": "soon"}, "--time 'soon' is no time limit"),
+        ({"time_limit": "1:00 --gres=gpu:8"}, "is no time limit"),
+        ({"cpus": 0}, "--cpus 0 is out of range"),
+        ({"memory_gb": -1.0}, "out of range"),
+        ({"memory_gb": float("nan")}, "out of range"),
+    ],
+)
+def test_what_is_no_plain_name_never_reaches_slurm(options: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        SlurmOptions(**options)  # type: ignore[arg-type]
+    assert says in error.value.message and error.value.hint
+
+
+@pytest.mark.parametrize("time", ["90", "1:30:00", "2-12", "2-12:30", "90:30"])
+def test_slurms_own_ways_to_write_a_time_limit_are_taken(time: str) -> None:
+    assert SlurmOptions(partition="gpu-a100.large", time_limit=time).time_limit == time
+
+
+def test_the_command_refuses_a_hostile_partition_and_an_unknown_engine_without_a_traceback(tmp_path: Path) -> None:
+    for words, says in ((["slurm", "--partition", "gpu; rm -rf ~"], "is no name"), (["condor"], "no engine 'condor'")):
+        done = subprocess.run([*SHOESTRING, "dispatch", *words], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gres", "n"),
+    [("(null)", 0), ("gpu:2", 2), ("gpu:a100:4(S:0-1)", 4), ("gpu:a100:4,gpu:h100:2,shard:64", 6), ("mygpu:3", 0)],
+)
+def test_gpus_are_counted_as_sinfo_writes_them(gres: str, n: int) -> None:
+    assert _count_gpus(gres) == n
+
+
+def claimed(home: Home, db: Database, data: c.DataConfig) -> tuple[runs.Lease, JobFile]:
+    Trainer("real", data, steps=5).submit(db, home.runs, 0, 1)
+    lease = runs.claim(db, "slurm@a:b:1:2:c", "n")
+    assert lease is not None
+    file = JobFile(
+        engine="slurm", run_id=lease.run_id, token=lease.token, nonce="n", owner=lease.worker_id, lease_s=60.0,
+        threads=1, run_dir=lease.run.run_dir, root=str(home.root), state=str(home.state), database=str(db.url),
+    )  # fmt: skip
+    file.write()
+    return lease, file
+
+
+def everything(db: Database) -> list[object]:
+    with db.read() as conn:
+        names = ("runs", "attempts", "events", "metrics", "checkpoints", "workers")
+        return [conn.exec_driver_sql(f"SELECT * FROM {name}").all() for name in names]
+
+
+def test_a_job_file_is_its_owners_alone_and_its_password_is_not_shown(
+    home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    _, file = claimed(home, sqlite, data)
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    assert read_job(file.path) == file and "sqlite" not in repr(file)
+    file.path.write_text("{}")
+    with pytest.raises(UsageError, match="no job file"):
+        read_job(file.path)
+
+
+@pytest.mark.parametrize("how", ["a twin has begun", "the run was taken back", "the attempt is over"])
+def test_a_job_too_many_ends_well_and_changes_nothing(
+    how: str, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    lease, file = claimed(home, sqlite, data)
+    trainer = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        if how == "a twin has begun":
+            runs.start(sqlite, lease, 0)
+            process = {"pid": trainer.pid, "created": psutil.Process(trainer.pid).create_time(), "boot": boot_id()}
+            process |= {"run_dir": file.run_dir, "token": file.token}
+            file.path.with_name("process.json").write_text(json.dumps(process))
+        elif how == "the run was taken back":
+            runs.release(sqlite, lease)
+        else:
+            file.path.unlink()
+        before = everything(sqlite)
+        done = subprocess.run([*SHOESTRING, "attempt", str(file.path)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "nothing to do" in done.stdout, done.stderr
+        assert everything(sqlite) == before
+        assert trainer.poll() is None
+        assert not RunDir(Path(file.run_dir)).config_path.exists()
+    finally:
+        trainer.kill()
+        trainer.wait()
+
+
+# ── through Slurm ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+def test_a_run_goes_through_slurm_and_comes_to_what_it_comes_to_here(
+    idle: Slurm, postgres, home: Home, data: c.DataConfig, tmp_path: Path
+) -> None:
+    db = Database(postgres.new())
+    trainer = Trainer("real", data, steps=12)
+    (run_id,) = trainer.submit(db, home.runs, 0, 1)
+    env = {"SHOESTRING_HOME": str(home.state), "SHOESTRING_DB": db.url.render_as_string(hide_password=False)}
+    command = [*SHOESTRING, "dispatch", "slurm", "--partition", "main", "--max-jobs", "2", "--until-empty", "--json"]
+    done = subprocess.run(command, env={**os.environ, **env}, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout[done.stdout.rindex('{\n "states"') :])
+    assert last == {"states": {"succeeded": 1}, "interrupted": False, "problems": []}
+
+    run = queries.run(db, run_id)
+    assert (run.state, run.attempts, run.failures) == ("succeeded", 1, 0)
+    assert outcome(RunDir(Path(run.run_dir)), token=1) == trainer.reference(tmp_path, seed=0)
+    assert idle.jobs(home.runs) == [(f"run-{run_id}-t1", "COMPLETED")]
+    assert not job_path(Path(run.run_dir), 1).exists()  # it held the database's address
+    assert json.loads((RunDir(Path(run.run_dir)).attempt(1) / "exit.json").read_bytes())["state"] == "succeeded"
+    assert str(db.url.host or db.url.query["host"]) not in idle.call("scontrol", "show", "job", "--details")
+    assert {w.state for w in queries.workers(db)} == {"gone"} and len(queries.workers(db)) == 2
+    db.close()
+
+
+@pytest.mark.slow
+def test_killing_the_dispatcher_harms_no_job_and_the_next_one_doubles_none(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig, tmp_path: Path
+) -> None:
+    (begun,) = Trainer("real", data, steps=ENDLESS).submit(sqlite, home.runs, 0, 1)
+    (pending,) = Trainer("real", data, steps=5).submit(sqlite, home.runs, 1, 1)
+    env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
+    command = [*SHOESTRING, "dispatch", "slurm", "--max-jobs", "2"]
+    with idle.busy(free=1), subprocess.Popen(command, env=env, cwd=tmp_path) as doomed:
+        try:
+            wait_for(lambda: queries.run(sqlite, begun).checkpoint_step and len(idle.jobs(home.runs)) == 2)
+        finally:
+            doomed.send_signal(signal.SIGKILL)
+        assert [queries.run(sqlite, one).state for one in (begun, pending)] == ["running", "leased"]
+        assert runs.Reaper(60, runs.provably_dead).reap(sqlite, 0.0) == []
+
+        twin = RunDir(Path(queries.run(sqlite, begun).run_dir)).attempt(1)  # as a restarted controller starts it again
+        again = subprocess.run(
+            [*SHOESTRING, "attempt", str(twin / "job.json")], capture_output=True, text=True, timeout=60
+        )
+        assert again.returncode == 0 and "nothing to do" in again.stdout
+
+    finished = once(
+        lambda: queries.run(sqlite, pending).state == "succeeded", lambda: actions.cancel(sqlite, begun)
+    )  # fmt: skip
+    done = dispatcher(home, sqlite).work(until_empty=True, until=finished)
+    assert dict(done.states) == {"succeeded": 1, "cancelled": 1}
+    for run_id in (begun, pending):
+        run = queries.run(sqlite, run_id)
+        assert (run.attempts, run.failures, run.lease_token) == (1, 0, 1)
+        assert run.step == run.checkpoint_step > 0
+    assert sorted(name for name, _ in idle.jobs(home.runs)) == [f"run-{begun}-t1", f"run-{pending}-t1"]
+
+
+@pytest.mark.slow
+def test_a_job_that_slurm_cancels_gives_its_run_back_with_a_checkpoint_and_the_next_goes_on(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    (run_id,) = Trainer("real", data, steps=ENDLESS).submit(sqlite, home.runs, 0, 1)
+
+    def trained(token: int) -> Callable[[], bool]:
+        return lambda: queries.run(sqlite, run_id).lease_token == token and queries.run(sqlite, run_id).step > 0
+
+    scancel = once(trained(1), lambda: idle.call("scancel", f"--name=run-{run_id}-t1"))
+    cancel = once(
+        lambda: len(queries.attempts(sqlite, run_id)) == 2 and trained(3)(), lambda: actions.cancel(sqlite, run_id)
+    )
+    done = dispatcher(home, sqlite).work(until_empty=True, until=lambda: scancel() or cancel())
+    assert dict(done.states) == {"queued": 1, "cancelled": 1}
+    first, second = queries.attempts(sqlite, run_id)
+    assert (first.outcome, first.failure_class) == ("preempted", "stopped_by_request")
+    assert 0 < first.last_step == second.first_step  # no step was done twice
+    run = queries.run(sqlite, run_id)
+    assert (run.failures, run.checkpoint_step, run.attempts) == (0, run.step, 2)
+
+
+@pytest.mark.slow
+def test_runs_that_are_not_wanted_any_more_leave_the_line(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    trainer = Trainer("real", data)
+    paused, cancelled, kept = trainer.submit(sqlite, home.runs, 0, 3)
+
+    def change() -> None:
+        assert all(queries.run(sqlite, one).state == "leased" for one in (paused, cancelled, kept))
+        actions.pause(sqlite, paused)
+        actions.cancel(sqlite, cancelled)
+
+    with idle.busy():
+        ask = once(lambda: len(idle.jobs(home.runs)) == 3, change)
+        one = dispatcher(home, sqlite, max_jobs=3)
+
+        def until() -> bool:
+            ask()
+            if [queries.run(sqlite, i).state for i in (paused, cancelled)] == ["paused", "cancelled"]:
+                one.interrupt.press()  # and Ctrl-C gives the last one back
+            return False
+
+        done = one.work(until_empty=True, until=until)
+    assert done.interrupted
+    run = queries.run(sqlite, kept)
+    assert (run.state, run.failures, run.attempts) == ("queued", 0, 0)
+    assert {state for _, state in idle.jobs(home.runs)} == {"CANCELLED"}
+    assert not list(home.runs.glob("*/attempts/*/job.json"))
+
+
+@pytest.mark.slow
+def test_what_slurm_cannot_give_is_cancelled_after_a_while_and_said_in_words(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    (run_id,) = Trainer("real", data).submit(sqlite, home.runs, 0, 1)
+    hopeless = dispatcher(home, sqlite, patience=Patience(impossible_s=1.0), partition="brief", time_limit="10")
+    assert dict(hopeless.work(idle_exit_s=0).states) == {"queued": 1}
+    run = queries.run(sqlite, run_id)
+    assert (run.state, run.failures, run.failure_class) == ("queued", 1, "launch")
+    assert "PartitionTimeLimit" in run.failure_detail and "--time" in run.failure_detail
+    assert idle.jobs(home.runs) == [(f"run-{run_id}-t1", "CANCELLED")]
+    with pytest.raises(EnvironmentProblem, match="partition nowhere has no node"):
+        dispatcher(home, sqlite, partition="nowhere").work()
+
+
+@pytest.mark.slow
+def test_a_job_that_vanishes_before_it_began_is_made_again_and_a_silent_slurm_changes_nothing(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    """And a run that needs GPUs asks for them."""
+    trainer = Trainer("real", data)
+    config = trainer.config(0).model_copy(update={"compute": c.Compute(device="cuda", processes=2)})
+    entry = actions.Submission("gpus", "gpus", "test", 0, "gpus", config)
+    run_id = actions.submit(sqlite, [entry], runs_dir=home.runs)[0].run_id
+    with idle.busy():
+        one, seen = dispatcher(home, sqlite), []
+        one.slurm.command_s = 1.0
+
+        def until() -> bool:
+            token = queries.run(sqlite, run_id).lease_token
+            if not seen and idle.jobs(home.runs) == [("run-1-t1", "PENDING")]:
+                seen.append(idle.call("squeue", "--noheader", "--name=run-1-t1", "--format=%b").strip())
+                with idle.silent():
+                    for _ in range(3):
+                        one._follow(Worked())
+                assert (queries.run(sqlite, run_id).state, queries.run(sqlite, run_id).lease_token) == ("leased", 1)
+                idle.call("scancel", "--name=run-1-t1")
+            return token > 2 and ("run-1-t3", "PENDING") in idle.jobs(home.runs)
+
+        one.work(until=until)
+    assert seen == ["gres:gpu:2"]
+    run = queries.run(sqlite, run_id)
+    assert (run.state, run.failures, run.attempts) == ("queued", 0, 0)
+    assert [e.kind for e in queries.events(sqlite, run_id)].count("claimed") == 2
