@@ -184,7 +184,8 @@ def test_a_database_that_cannot_be_used_is_refused_with_what_to_do(spoil, code, 
     "postgresql://bob:s3cr3t@127.0.0.1:9/none", "postgresql://bob:s3cr%33t@127.0.0.1:9/none",
     "postgresql://bob:s3cr3t@127.0.0.1:port/none", "mysql://bob:s3cr3t@127.0.0.1/x", "s3cr3t", "sqlite://",
     "postgresql://bob:s3cr3t@127.0.0.1:9/none?sslrootcert=/none&sslmode=verify-full",
-], ids=range(7))  # fmt: skip
+    "postgresql://bob@127.0.0.1:9/none?password=s3cr3t", "postgresql://:s3cr3t@127.0.0.1:9/none",
+], ids=range(9))  # fmt: skip
 def test_an_address_of_a_database_is_refused_without_its_password(url, tmp_path, monkeypatch):
     doors.project(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -192,6 +193,7 @@ def test_an_address_of_a_database_is_refused_without_its_password(url, tmp_path,
     for argv in (["status"], ["db", "upgrade"]):
         refusal = doors.refused(*argv, exit_code=4)
         assert refusal.code == "database" and "s3cr3t" not in json.dumps(refusal.error), refusal
+    assert url == "s3cr3t" or "s3cr3t" not in doors.CliRunner().invoke(doors.app, ["db", "url"]).output
 
 
 @pytest.mark.parametrize("home", ["/dev/null/x", "/dev/full", "/proc/x", "experiments.yaml", "x\0y"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ class Database:
     @property
     def shown(self) -> str:
         """The address without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return redacted(self.url.render_as_string(hide_password=True))
 
     def now(self, given: float | None = None) -> float:
         """`given`, or the clock."""
@@ -185,6 +186,12 @@ def parse_url(url: str) -> URL:
     if backend == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
         raise EnvironmentProblem("an SQLite database needs a file: several processes share it", hint, code="database")
     return parsed
+
+
+def redacted(address: str) -> str:
+    """An address without the passwords in it: of the user, or among the options behind the `?`."""
+    address = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", address)
+    return re.sub(r"(?i)([?&]\w*password=)[^&]*", r"\1***", address)
 
 
 def sqlite_path(url: URL) -> Path | None:

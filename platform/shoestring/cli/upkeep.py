@@ -88,33 +88,33 @@ def doctor(json_: Json = False) -> None:
 def upgrade(json_: Json = False) -> None:
     """Create the database or bring its schema up to this program's."""
     from shoestring import migrate
-    from shoestring.doctor import shown_url
+    from shoestring.db import redacted
     from shoestring.home import Home
 
     home = Home.find()
     migrate.upgrade(home.db_url)
     if json_:
-        return say_json({"url": shown_url(home.db_url), "current": True})
-    say(f"database: {shown_url(home.db_url)} is current")
+        return say_json({"url": redacted(home.db_url), "current": True})
+    say(f"database: {redacted(home.db_url)} is current")
 
 
 def check(json_: Json = False) -> None:
     """Say whether the database's schema is this program's; exit code 4 when it is not."""
     from shoestring import migrate
-    from shoestring.doctor import shown_url
+    from shoestring.db import redacted
     from shoestring.home import Home
 
     home = Home.find()
     migrate.check(home.db_url)
     if json_:
-        return say_json({"url": shown_url(home.db_url), "current": True})
-    say(f"database: {shown_url(home.db_url)} is current")
+        return say_json({"url": redacted(home.db_url), "current": True})
+    say(f"database: {redacted(home.db_url)} is current")
 
 
 def url(json_: Json = False) -> None:
     """Print the database's address, without its password."""
-    from shoestring.doctor import shown_url
+    from shoestring.db import redacted
     from shoestring.home import Home
 
-    shown = shown_url(Home.find().db_url)
+    shown = redacted(Home.find().db_url)
     say_json({"url": shown}) if json_ else say(shown)
