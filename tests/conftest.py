@@ -14,6 +14,7 @@ from shoestring.actions import Submission
 from shoestring.db import Database
 from shoestring_trainer import config as c
 from shoestring_trainer.presets import PRESETS
+from sqlalchemy.engine import make_url
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -60,6 +61,20 @@ def db(request: pytest.FixtureRequest) -> Iterator[Database]:
     yield opened
     opened.close()
     server.drop(opened.url.database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """What a user sets: nothing for SQLite, SHOESTRING_DB for a new PostgreSQL database; says which."""
+    monkeypatch.delenv("SHOESTRING_DB", raising=False)
+    if request.param == "sqlite":
+        yield request.param
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    address = server.new()
+    monkeypatch.setenv("SHOESTRING_DB", address)
+    yield request.param
+    server.drop(make_url(address).database or "")
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def make_home(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.fixture
-def home(make_home: Callable[[str], Home]) -> Home:
+def home(make_home: Callable[[str], Home], either: str) -> Home:
     return make_home("state")
 
 

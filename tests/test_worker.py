@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> c.DataConfig:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, either: str) -> Home:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     home = Home(root=tmp_path, state=tmp_path / "state")
     migrate.upgrade(home.db_url)
