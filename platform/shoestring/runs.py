@@ -88,7 +88,8 @@ def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now
             if _held(conn, lease, ACTIVE).owner != lease.worker_id:
                 raise lost(lease.run_id, lease.token)
             return
-        conn.execute(_LATER, {"b_run": lease.run_id, "b_step": resume_step})
+        if lease.run.attempts:  # or no point was ever written
+            conn.execute(_LATER, {"b_run": lease.run_id, "b_step": resume_step})
         first = {"started_at": at, "first_step": resume_step, "last_step": resume_step, "worker": lease.worker_id}
         upsert(conn, attempts, [{"run_id": lease.run_id, "token": lease.token, **first}])
 
