@@ -271,3 +271,19 @@ def test_a_damaged_calibration_is_told_with_the_command(tmp_path, monkeypatch):
         path.write_bytes(content)
         refusal = doors.refused("plan", str(file), exit_code=4)
         assert refusal.code == "environment" and "shoestring calibrate" in refusal.words
+
+
+# ── the app's addresses ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("asked", ["9" * 5000, "<script>alert(1)</script>"], ids=["5,000 digits", "a script"])
+def test_an_address_of_the_app_that_names_no_run_shows_another(queue, asked, monkeypatch):
+    from streamlit.testing.v1 import AppTest
+
+    monkeypatch.setenv("SHOESTRING_DB", queue.url.render_as_string())
+    for page, key, value in (("run", "run", asked), ("compare", "runs", f"{asked},1")):
+        shown = AppTest.from_string(f"from shoestring_ui.views import {page}\n{page}.page()\n", default_timeout=60)
+        shown.query_params.update({key: value})
+        shown.run()
+        assert not shown.exception
+        assert not [html for html in shown.get("html") if "<script>" in html.proto.body]

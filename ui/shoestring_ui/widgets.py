@@ -84,7 +84,7 @@ def pick_run(runs: Sequence[Run], key: str = "run") -> Run:
     by_id = {r.id: r for r in sorted(runs, key=lambda r: -r.id)}
     asked = st.query_params.get(key, "")
     liveliest = max(runs, key=lambda r: (r.state in ACTIVE, r.attempts > 0, r.id)).id
-    first = int(asked) if asked.isdecimal() and int(asked) in by_id else liveliest
+    first = {str(i): i for i in by_id}.get(asked, liveliest)  # compared as text: an address may say anything
     if asked and str(first) != asked:
         st.warning(f"There is no run {asked} here; this is run {first}.")
     chosen = st.selectbox(
@@ -97,7 +97,8 @@ def pick_run(runs: Sequence[Run], key: str = "run") -> Run:
 def pick_runs(runs: Sequence[Run], first: Sequence[int], key: str = "runs", most: int = 16) -> list[Run]:
     """Several runs; the address says which (`?runs=1,2,5`)."""
     by_id = {r.id: r for r in sorted(runs, key=lambda r: r.id)}
-    asked = [int(p) for p in st.query_params.get(key, "").split(",") if p.isdecimal() and int(p) in by_id]
+    known = {str(i): i for i in by_id}
+    asked = [known[p] for p in st.query_params.get(key, "").split(",") if p in known]
     chosen = st.multiselect(
         "Runs", list(by_id), default=(asked or list(first))[:most], format_func=lambda i: label(by_id[i]),
         max_selections=most, key=f"pick-{key}", placeholder="Choose runs",
