@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from postgres import Postgres
 from shoestring import actions, plan, runs
 from shoestring.db import Database
 from shoestring.home import Home
@@ -40,6 +41,7 @@ sweeps:
     objectives: {val/loss: minimize, cost/usd: minimize}
     budget: {max_usd: 0.1}
 """
+TABS = ("Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
 PAGES = ("overview", "queued", "run", "compare", "samples", "sweep")
 PROMPTS = ("a red circle", "<b>a blue square</b>")
 RATE, STEPS, USD = 0.1, 40, 0.02
@@ -151,6 +153,19 @@ def test_a_page_shows_the_first_run(project: Project, view: str):
     assert "dense/s0" in text(page) + str([w.options for w in (*page.selectbox, *page.multiselect)])
 
 
+def test_every_page_reads_from_postgresql_too(home: Home, postgres: Postgres, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SHOESTRING_DB", postgres.new())
+    project = Project(home)
+    project.train(project.queue("dense", ratio=0.0))
+    project.train(project.queue("naive"), fails="loss is nan")
+    for view in PAGES:
+        page = draw(view)
+        assert not page.exception, view
+    assert "dense/s0" in text(draw("overview"))
+    for tab in TABS:
+        assert not draw("run", tab=tab).exception, tab
+
+
 def test_the_overview_ranks_experiments_at_equal_dollars(project: Project):
     for experiment, loss in (("dense", 0.3), ("deferred-75", 0.1)):
         for seed in (0, 1):
@@ -169,7 +184,7 @@ def test_a_failed_run_shows_first_what_happened_what_it_cost_and_what_to_do(proj
     assert "$0.0100" in card and f"shoestring retry {run_id}" in card
 
 
-@pytest.mark.parametrize("tab", ["Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events"])
+@pytest.mark.parametrize("tab", TABS)
 def test_every_tab_of_a_run_opens(project: Project, tab: str):
     project.train(project.queue("dense"))
     page = draw("run", tab=tab)
