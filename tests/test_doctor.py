@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,75 @@ def test_sharing_a_database_with_mlflow_or_optuna_is_a_fault(home, monkeypatch):
     monkeypatch.setenv("SHOESTRING_DB", home.optuna_url)
     check = doctor.databases_apart(home)[0]
     assert check.status == "fail" and "Optuna" in check.fact
+
+
+@pytest.fixture
+def shared(home, db, monkeypatch):
+    """`home` on a database of each kind, and what makes tables in it as another program would."""
+    monkeypatch.setenv("SHOESTRING_DB", db.url.render_as_string(hide_password=False))
+
+    def make(*tables: str) -> None:
+        with db.write() as conn:
+            for table in tables:
+                conn.exec_driver_sql(f"CREATE TABLE {table} (x INTEGER)")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("tables", "status", "said"),
+    [
+        (("alembic_version", "experiments", "latest_metrics"), "fail", "tables of MLflow: experiments, latest_metrics"),
+        (("alembic_version", "studies", "trial_params"), "fail", "tables of Optuna: studies, trial_params"),
+        (("customers",), "warn", "tables of another program: customers"),
+        (("alembic_version",), "warn", "tables of another program: alembic_version"),
+        ((), "ok", "each have their own"),
+    ],
+)
+def test_tables_of_others_in_our_database_are_told_by_their_owner(home, shared, tables, status, said):
+    shared(*tables)
+    check = doctor.databases_apart(home)[0]
+    assert check.status == status and said in check.fact
+    assert doctor.database(home)[0].status == "ok"
+
+
+def test_one_file_in_two_spellings_is_one_database(home, monkeypatch):
+    home.state.mkdir()
+    (home.root / "link").symlink_to(home.state)
+    for spelling in (home.state / ".." / home.state.name / "mlflow.db", home.root / "link" / "mlflow.db"):
+        monkeypatch.setenv("SHOESTRING_DB", f"sqlite:///{spelling}")
+        assert "shoestring and MLflow share" in doctor.databases_apart(home)[0].fact
+    assert doctor.place("postgresql://a:x@host/runs") == doctor.place("postgresql+psycopg://b:y@host:5432/runs")
+    assert doctor.place("postgresql://host/runs") != doctor.place("postgresql://host/other")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE shoestring_version SET version_num = '9999'", "schema '9999', which this program"),
+        ("UPDATE shoestring_version SET version_num = '0001'", "has schema 0001; this program needs"),
+        ("DELETE FROM shoestring_version", "in disorder"),
+        ("INSERT INTO shoestring_version VALUES ('0001')", "in disorder"),
+        ("DROP TABLE checkpoints", "and lacks checkpoints"),
+        ("ALTER TABLE runs DROP COLUMN inexact", "and lacks runs.inexact"),
+    ],
+)
+def test_a_schema_that_is_unknown_old_in_disorder_or_not_whole_is_a_fault_with_a_way_out(
+    home, db, shared, damage, said
+):
+    with db.write() as conn:
+        conn.exec_driver_sql(damage)
+    (check,) = doctor.database(home)
+    assert check.status == "fail" and said in check.fact and check.hint
+
+
+def test_a_database_of_mlflow_is_named(home, tmp_path, monkeypatch):
+    with sqlite3.connect(tmp_path / "theirs.db") as theirs:
+        theirs.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        theirs.execute("CREATE TABLE registered_models (name TEXT)")
+    monkeypatch.setenv("SHOESTRING_DB", f"sqlite:///{tmp_path / 'theirs.db'}")
+    assert "belongs to something else" in doctor.database(home)[0].fact
+    assert "tables of MLflow: registered_models" in doctor.databases_apart(home)[0].fact
 
 
 def test_an_old_python_is_a_fault():

@@ -52,6 +52,8 @@ CODES = {
     "no_driver": Code(ENVIRONMENT, "the driver of that database is not installed", "pip install 'psycopg[binary]'"),
     "no_schema": Code(ENVIRONMENT, "the database is empty", "shoestring db upgrade"),
     "old_schema": Code(ENVIRONMENT, "an older program made the database", "shoestring db upgrade"),
+    "dirty_schema": Code(ENVIRONMENT, "the database has tables, and not one revision of the schema",
+                         "go back to a copy that was whole, or to a new database"),
     "newer_schema": Code(ENVIRONMENT, "a newer program made the database", "upgrade shoestring"),
     "foreign_database": Code(ENVIRONMENT, "the database belongs to another program",
                              "point SHOESTRING_DB at a database of its own"),

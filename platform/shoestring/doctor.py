@@ -117,17 +117,42 @@ def database(home: Home) -> list[Check]:
         migrate.check(home.db_url)
     except ShoestringError as error:
         return [Check("database", "fail", error.message, error.hint)]
+    if lacks := migrate.lacking(home.db_url):
+        fact = f"{shown_url(home.db_url)} says that its schema is current, and lacks {', '.join(lacks)}"
+        return [Check("database", "fail", fact, "go back to a copy that was whole, or use a new database")]
     return [Check("database", "ok", f"{shown_url(home.db_url)} answers, its schema is current")]
 
 
 def databases_apart(home: Home) -> list[Check]:
-    """Ours, MLflow's and Optuna's are three databases: the latter two own a table called `alembic_version`."""
+    """Ours, MLflow's and Optuna's are three databases: the latter two own a table called `alembic_version`, and names
+    of ours. Told by their addresses, whatever the spelling, and by the tables that are in ours."""
+    from shoestring import migrate
+
+    hint, shown = "point SHOESTRING_DB at a database of its own", shown_url(home.db_url)
     urls = {"shoestring": home.db_url, "MLflow": home.mlflow_url, "Optuna": home.optuna_url}
-    shared = [name for name, url in urls.items() if list(urls.values()).count(url) > 1]
+    places = {name: place(url) for name, url in urls.items()}
+    shared = [name for name, where in places.items() if list(places.values()).count(where) > 1]
     if shared:
-        hint = "point SHOESTRING_DB at a database of its own"
-        return [Check("separate databases", "fail", f"{' and '.join(shared)} share {shown_url(home.db_url)}", hint)]
+        return [Check("separate databases", "fail", f"{' and '.join(shared)} share {shown}", hint)]
+    try:
+        found = migrate.strangers(home.db_url)
+    except ShoestringError:
+        return [Check("separate databases", "warn", "the database does not answer", "see above")]
+    if found:
+        named = "; ".join(f"of {owner}: {', '.join(tables[:4])}" for owner, tables in found.items())
+        status: Literal["warn", "fail"] = "fail" if found.keys() & {"MLflow", "Optuna"} else "warn"
+        return [Check("separate databases", status, f"{shown} holds tables {named}", hint)]
     return [Check("separate databases", "ok", "runs, MLflow and Optuna each have their own")]
+
+
+def place(url: str) -> tuple[object, ...]:
+    """Where a database is: the file, or server and name. Equal places are one database. Raises EnvironmentProblem."""
+    from shoestring.db import parse_url, sqlite_path
+
+    parsed = parse_url(url)
+    if (file := sqlite_path(parsed)) is not None:
+        return (file,)
+    return (parsed.host or parsed.query.get("host", "localhost"), parsed.port or 5432, parsed.database)
 
 
 def shown_url(url: str) -> str:

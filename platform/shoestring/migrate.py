@@ -11,11 +11,15 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from shoestring.db import Database
+from shoestring.db import Database, take_turns
 from shoestring.errors import EnvironmentProblem
-from shoestring.tables import VERSION_TABLE
+from shoestring.tables import VERSION_TABLE, metadata
 
 UPGRADE = "run: shoestring db upgrade"
+ALEMBIC = "alembic_version"  # MLflow's and Optuna's
+# Tables by which to know them; not `runs`, `metrics` and `trials`, whose names are ours, too.
+MLFLOW = {"experiments", "experiment_tags", "latest_metrics", "params", "registered_models", "model_versions"}
+OPTUNA = {"studies", "study_directions", "study_user_attributes", "trial_params", "trial_values", "version_info"}
 
 
 def migrations_folder() -> Path:
@@ -27,10 +31,11 @@ def migrations_folder() -> Path:
     raise EnvironmentProblem("this installation has no migrations", "install it again: pip install shoestring")
 
 
-def upgrade(url: str) -> tuple[str, str]:
+def upgrade(url: str, to: str = "head") -> tuple[str, str]:
     """Create or upgrade the database, in one transaction; return its revision before ("" for none) and after.
 
-    Raises EnvironmentProblem for what is not a database, not ours, or newer than this program.
+    Several at the same time take turns, and make one schema. Raises EnvironmentProblem for what is not a database, not
+    ours, in disorder, or newer than this program.
     """
     from alembic import command
 
@@ -40,11 +45,12 @@ def upgrade(url: str) -> tuple[str, str]:
         db.path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with db.write() as conn:
+            take_turns(conn, "upgrade")
             before = _revision(db, conn)
             config = _config()
             config.attributes["connection"] = conn
             if before != head():
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
             return before, _revision(db, conn)
     finally:
         db.close()
@@ -65,11 +71,45 @@ def check(url: str) -> None:
         )
 
 
+def lacking(url: str) -> list[str]:
+    """Tables and columns (`runs.step`) of this program's schema that the database has not; of one at its head, none."""
+    db = Database(url)
+    with db.read() as conn:
+        found = inspect(conn)
+        there = {name: {column["name"] for column in found.get_columns(name)} for name in found.get_table_names()}
+    db.close()
+    tables = [table for table in metadata.sorted_tables if table.name in there]
+    missing = [table.name for table in metadata.sorted_tables if table.name not in there]
+    return missing + [f"{t.name}.{c.name}" for t in tables for c in t.columns if c.name not in there[t.name]]
+
+
+def strangers(url: str) -> dict[str, list[str]]:
+    """Tables beside ours in the database, by the program they belong to: MLflow, Optuna, or "another program".
+
+    Empty where there is no database yet. Raises EnvironmentProblem.
+    """
+    db = Database(url)
+    if db.path is not None and not db.path.exists():
+        return {}
+    with db.read() as conn:
+        tables = set(inspect(conn).get_table_names()) - {*metadata.tables, VERSION_TABLE}
+    db.close()
+    owners = {"MLflow": tables & MLFLOW, "Optuna": tables & OPTUNA}
+    owners["another program"] = tables.difference(*owners.values(), {ALEMBIC})
+    if ALEMBIC in tables and not owners["MLflow"] and not owners["Optuna"]:
+        owners["another program"].add(ALEMBIC)
+    return {owner: sorted(names) for owner, names in owners.items() if names}
+
+
 def head() -> str:
     """The revision of this program's schema."""
+    return _scripts().get_current_head() or ""
+
+
+def _scripts():  # type: ignore[no-untyped-def]
     from alembic.script import ScriptDirectory
 
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config():  # type: ignore[no-untyped-def]
@@ -82,7 +122,6 @@ def _config():  # type: ignore[no-untyped-def]
 
 def _revision(db: Database, conn: Connection) -> str:
     """The schema's revision, "" for an empty database. Raises EnvironmentProblem when not ours or unknown."""
-    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
     tables = set(inspect(conn).get_table_names())
@@ -95,9 +134,17 @@ def _revision(db: Database, conn: Connection) -> str:
                 code="foreign_database",
             )
         return ""
-    found = conn.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) or ""
+    revisions = list(conn.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")))
+    if len(revisions) > 1 or (not revisions and tables & metadata.tables.keys()):
+        said = " and ".join(sorted(revisions)) or "none"
+        raise EnvironmentProblem(
+            f"the database {db.shown} is in disorder: it has tables, and its schema's revision is {said}",
+            "go back to a copy that was whole, or point SHOESTRING_DB at a new database: shoestring db upgrade",
+            code="dirty_schema",
+        )
+    found = revisions[0] if revisions else ""
     try:
-        known = not found or ScriptDirectory.from_config(_config()).get_revision(found) is not None
+        known = not found or _scripts().get_revision(found) is not None
     except CommandError:
         known = False
     if not known:

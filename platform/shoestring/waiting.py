@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, literal, or_, select
 
 from shoestring.db import Database
 from shoestring.leases import projects_without_money, ready
@@ -68,7 +68,8 @@ def _why_queued(conn: Connection, run: Run, at: float) -> str:
 def _ahead(conn: Connection, run: Run, due: float, queue: str, at: float) -> tuple[dict[str, int], float]:
     """How many ready runs of higher, equal and lower priority come first, and when the first of them was due."""
     others = and_(runs.c.state == "queued", runs.c.queue == queue, ready(at), runs.c.id != run.id)
-    first = or_(DUE < due, and_(DUE == due, runs.c.id < run.id))
+    mine = literal(due)
+    first = or_(mine > DUE, and_(mine == DUE, runs.c.id < run.id))
     than = case((runs.c.priority > run.priority, "higher"), (runs.c.priority == run.priority, "equal"), else_="lower")
     query = select(than.label("than"), func.count().label("n"), func.min(DUE).label("due")).where(others, first)
     n, first_due = {"higher": 0, "equal": 0, "lower": 0}, due
