@@ -24,6 +24,7 @@ from shoestring.executors.local import Launch
 from shoestring.executors.slurm import IMPOSSIBLE, Job, Node, Refused, Silent, SlurmExecutor
 from shoestring.heart import Heart
 from shoestring.home import Home
+from shoestring.poison import Poisonous, stored_config
 from shoestring.records import Run
 from shoestring.states import LEASED
 from shoestring.tracking import Tracker
@@ -131,16 +132,16 @@ class Dispatcher(Worker):
                 return True
             try:
                 flight = self._take(lease)
-            except ValueError as error:  # a config that is none must not stop the queue
-                self._end(lease, Result(lease.token, "failed", "bad_config", " ".join(str(error).split()), 0))
+            except Poisonous as error:  # one such row must not stop the queue
+                self._end(lease, Result(lease.token, "failed", error.failure_class, str(error), 0))
                 continue
             self._submit(flight)
         return False
 
     def _take(self, lease: runs.Lease) -> Flight:
-        """Follow an attempt from now on. Raises ValueError for a config that is none."""
+        """Follow an attempt from now on. Raises Poisonous."""
         run = lease.run
-        compute = Compute(**run.config["compute"])
+        compute = stored_config(run).compute
         launch = Launch(
             Path(run.run_dir), lease.token, int(lease.lease_s), compute, run.id, lease.nonce, self.id
         )  # fmt: skip
