@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from shoestring import actions, queries, runs
+from shoestring.db import Database
 from shoestring.errors import CONFLICT, NOT_FOUND, Conflict, NotFound
+from shoestring.tables import runs as runs_table
 from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import Result
+from sqlalchemy import select
 
 NOW = 1_000_000.0
 
@@ -195,3 +200,28 @@ def test_a_measurement_of_a_finished_run_becomes_points_and_a_running_one_is_ref
         actions.record_evaluation(db, run_id, 100, {"eval/kid_effnet": value}, now=NOW)
     (kid,) = queries.series(db, [run_id], "eval/kid_effnet")
     assert (kid.step, kid.value, kid.images, kid.usd) == ([100], [0.4], [360.0], [0.09])
+
+
+# ── two at once ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_deadlock_costs_a_user_a_moment_and_nothing_else(postgres, submission, tmp_path: Path):
+    db = Database(postgres.new())
+    first, second = (
+        actions.submit(db, [submission(name, depends_on=on)], runs_dir=tmp_path, now=NOW)[0].run_id
+        for name, on in (("a", ()), ("b", (1,)))
+    )
+    holds, wants = (select(runs_table.c.id).where(runs_table.c.id == i).with_for_update() for i in (second, first))
+    with ThreadPoolExecutor(1) as pool:
+        with db.write() as conn:
+            conn.exec_driver_sql("SET LOCAL deadlock_timeout = '60s'")  # so the other one is the victim
+            conn.execute(holds)
+            cancelled = pool.submit(actions.cancel, db, first, now=NOW)  # locks the first, then wants the second
+            time.sleep(0.5)
+            conn.execute(wants)
+        assert cancelled.result(30) == "cancelled"
+    log = Path(postgres.server.log).read_text()
+    assert "deadlock detected" in log
+    assert [run.state for run in queries.runs(db)] == ["cancelled", "failed"]
+    assert len([e for e in queries.events(db) if e.kind == "cancelled"]) == 1
+    db.close()

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from shoestring.bulk import upsert
-from shoestring.db import Database
+from shoestring.db import Database, retried
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
 from shoestring.rows import micro, usd
@@ -36,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@retried
 def cancel(db: Database, run_id: int, *, now: float | None = None) -> str:
     """Cancel a run: at once when nobody holds it, else its worker stops it; return its state. Raises Conflict."""
     at = db.now(now)
@@ -51,6 +52,7 @@ def cancel(db: Database, run_id: int, *, now: float | None = None) -> str:
         return "cancelled"
 
 
+@retried
 def pause(db: Database, run_id: int, *, now: float | None = None) -> str:
     """Pause a run: at once when it waits, else after its next checkpoint; return its state. Raises Conflict."""
     at = db.now(now)
@@ -67,6 +69,7 @@ def pause(db: Database, run_id: int, *, now: float | None = None) -> str:
         return "paused"
 
 
+@retried
 def resume(db: Database, run_id: int, *, max_usd: float | None = None, now: float | None = None) -> str:
     """Queue a paused run again, with a higher cap where its money was spent; return its state. Raises Conflict."""
     at = db.now(now)
@@ -88,6 +91,7 @@ def resume(db: Database, run_id: int, *, max_usd: float | None = None, now: floa
         return "queued"
 
 
+@retried
 def set_priority(db: Database, run_id: int, priority: int, *, now: float | None = None) -> None:
     """Set a run's priority; bigger is sooner. Raises Conflict for a finished run."""
     with db.write() as conn:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
+import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
@@ -27,6 +29,11 @@ from shoestring.errors import EnvironmentProblem
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "fuse.sshfs"})
 MOUNTS = Path("/proc/mounts")
 BUSY_S = 30.0
+TRIES = 5
+TAKEN_BACK = ("40P01", "40001")  # PostgreSQL: deadlock detected, could not serialize
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Database:
@@ -148,6 +155,9 @@ class Database:
         cause += f" ({name})" if name.startswith("SQLITE_IOERR") else ""
         if self.url.password:
             cause = cause.replace(str(self.url.password), "***")
+        if getattr(error.orig, "sqlstate", "") in TAKEN_BACK:
+            hint = "nothing was changed: give the same command again"
+            return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="deadlock")
         if "file is not a database" in cause:
             return EnvironmentProblem(
                 f"{self.path} is not an SQLite database",
@@ -161,6 +171,23 @@ class Database:
 
 def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
+
+
+def retried(act: Callable[Concatenate[Database, P], T]) -> Callable[Concatenate[Database, P], T]:
+    """Call `act` again, TRIES times in all, when its one transaction lost a deadlock: nothing of it was kept."""
+
+    @functools.wraps(act)
+    def again(db: Database, *args: P.args, **kwargs: P.kwargs) -> T:
+        for tried in range(1, TRIES):
+            try:
+                return act(db, *args, **kwargs)
+            except EnvironmentProblem as error:
+                if error.code != "deadlock":
+                    raise
+                time.sleep(random.random() * 0.1 * 2**tried)
+        return act(db, *args, **kwargs)
+
+    return again
 
 
 def take_turns(conn: Connection, what: str) -> None:

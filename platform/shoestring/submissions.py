@@ -11,7 +11,7 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import checkpoint_id
 from sqlalchemy import Connection, Row, func, insert, select
 
-from shoestring.db import Database, take_turns
+from shoestring.db import Database, retried, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
 from shoestring.rows import micro
@@ -93,6 +93,7 @@ def submission(plan: RunPlan, **origin: Any) -> Submission:
     )
 
 
+@retried
 def submit(
     db: Database,
     submissions: Sequence[Submission],
@@ -163,6 +164,7 @@ def _insert_all(conn: Connection, new: Sequence[tuple[Submission, _Known]], runs
         conn.execute(insert(dependencies), waits)
 
 
+@retried
 def record_import(
     db: Database, one: Submission, *, run_dir: Path, checkpoint: Path, now: float | None = None
 ) -> Submitted:
@@ -244,6 +246,7 @@ def _check_dependencies(one: Submission, states: Mapping[int, str]) -> bool:
     return any(states[other] != "succeeded" for other in one.depends_on)
 
 
+@retried
 def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
     """Make a new run with a failed or cancelled one as its parent; the old one stays as it is. Raises Conflict.
 
