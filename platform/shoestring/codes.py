@@ -50,8 +50,6 @@ CODES = {
     "database": Code(ENVIRONMENT, "the database does not answer, or its address is wrong", "shoestring doctor"),
     "deadlock": Code(ENVIRONMENT, "two commands waited for each other, and this one was taken back five times",
                      "give the same command again"),
-    "deadlock": Code(ENVIRONMENT, "two transactions waited for each other and one was taken back, five times",
-                     "nothing was changed: give the same command again"),
     "no_database": Code(ENVIRONMENT, "there is no database file yet", "shoestring db upgrade"),
     "no_driver": Code(ENVIRONMENT, "the driver of that database is not installed", "pip install 'psycopg[binary]'"),
     "no_schema": Code(ENVIRONMENT, "the database is empty", "shoestring db upgrade"),
