@@ -20,10 +20,11 @@ from shoestring_trainer import config as c
 from sqlalchemy import text
 from test_app import Project, draw, home, new_database, project
 from test_app import text as said_on
+from test_dispatcher import dispatcher, idle, slurm
 from test_worker import QUICK, script
 from typer.testing import CliRunner
 
-__all__ = ["home", "new_database", "project"]  # fixtures
+__all__ = ["home", "idle", "new_database", "project", "slurm"]  # fixtures
 NOW = 1_000_000.0
 SUCCEED = (
     "from pathlib import Path\nfrom shoestring_trainer.run_dir import Result, RunDir\n"
@@ -149,6 +150,13 @@ def test_a_poisonous_run_that_is_to_be_tried_again_keeps_no_worker_waiting(db, e
         conn.exec_driver_sql("UPDATE runs SET config = 'null', run_after = 0")
     assert dict(Worker(here, db, LocalExecutor(), pace=QUICK).work(until_empty=True).states) == {"failed": 1}
     assert queries.run(db, run_id).failure_class == "poisonous"
+
+
+@pytest.mark.slow
+def test_a_dispatcher_fails_poisonous_rows_and_submits_nothing_for_them(idle, db, damaged, here):
+    dispatcher(here, db, partition="main").work(until_empty=True)
+    assert {queries.run(db, run_id).failure_class for run_id in damaged} == {"poisonous"}
+    assert idle.jobs(here.runs) == []
 
 
 def test_every_page_and_status_show_the_others_beside_poisonous_rows(project: Project):

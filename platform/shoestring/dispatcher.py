@@ -130,18 +130,18 @@ class Dispatcher(Worker):
             lease = self._claim(room)
             if lease is None:
                 return True
-            try:
-                flight = self._take(lease)
-            except Poisonous as error:  # one such row must not stop the queue
-                self._end(lease, Result(lease.token, "failed", error.failure_class, str(error), 0))
-                continue
-            self._submit(flight)
+            if flight := self._take(lease):
+                self._submit(flight)
         return False
 
-    def _take(self, lease: runs.Lease) -> Flight:
-        """Follow an attempt from now on. Raises Poisonous."""
+    def _take(self, lease: runs.Lease) -> Flight | None:
+        """Follow an attempt from now on. A poisonous run has failed instead: one such row must not stop the queue."""
         run = lease.run
-        compute = stored_config(run).compute
+        try:
+            compute = stored_config(run).compute
+        except Poisonous as error:
+            self._end(lease, Result(lease.token, "failed", error.failure_class, str(error), 0))
+            return None
         launch = Launch(
             Path(run.run_dir), lease.token, int(lease.lease_s), compute, run.id, lease.nonce, self.id
         )  # fmt: skip
