@@ -198,12 +198,7 @@ def test_a_run_goes_through_slurm_and_comes_to_what_it_comes_to_here(
     db = Database(postgres.new())
     trainer = Trainer("real", data, steps=12)
     (run_id,) = trainer.submit(db, home.runs, 0, 1)
-    env = {"SHOESTRING_HOME": str(home.state), "SHOESTRING_DB": db.url.render_as_string(hide_password=False)}
-    command = [*SHOESTRING, "dispatch", "slurm", "--partition", "main", "--max-jobs", "2", "--until-empty", "--json"]
-    done = subprocess.run(command, env={**os.environ, **env}, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    last = json.loads(done.stdout[done.stdout.rindex('{\n "states"') :])
-    assert last == {"states": {"succeeded": 1}, "interrupted": False, "problems": []}
+    assert dict(dispatcher(home, db, partition="main").work(until_empty=True).states) == {"succeeded": 1}
 
     run = queries.run(db, run_id)
     assert (run.state, run.attempts, run.failures) == ("succeeded", 1, 0)
@@ -214,6 +209,19 @@ def test_a_run_goes_through_slurm_and_comes_to_what_it_comes_to_here(
     assert str(db.url.host or db.url.query["host"]) not in idle.call("scontrol", "show", "job", "--details")
     assert {w.state for w in queries.workers(db)} == {"gone"} and len(queries.workers(db)) == 2
     db.close()
+
+
+@pytest.mark.slow
+def test_the_command_ends_when_nothing_is_left_to_dispatch(idle: Slurm, home: Home, sqlite: Database) -> None:
+    env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
+    command = [*SHOESTRING, "dispatch", "slurm", "--partition", "main", "--until-empty", "--json"]
+    done = subprocess.run(command, env=env, cwd=home.root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "SQLite database serves one machine" in done.stderr
+    assert json.loads(done.stdout) == {"states": {}, "interrupted": False, "problems": []}
+    nowhere = subprocess.run(
+        [*command, "--partition", "nowhere"], env=env, cwd=home.root, capture_output=True, text=True
+    )
+    assert nowhere.returncode == 4 and "has no node" in nowhere.stdout
 
 
 @pytest.mark.slow
@@ -346,3 +354,27 @@ def test_a_job_that_vanishes_before_it_began_is_made_again_and_a_silent_slurm_ch
     run = queries.run(sqlite, run_id)
     assert (run.state, run.failures, run.attempts) == ("queued", 0, 0)
     assert [e.kind for e in queries.events(sqlite, run_id)].count("claimed") == 2
+
+
+@pytest.mark.slow
+def test_the_template_of_an_array_of_workers_trains_what_is_queued(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    """Pull mode: `docs/examples/engines/workers.sbatch`, with workers that end when the queue is empty."""
+    (run_id,) = Trainer("real", data, steps=5).submit(sqlite, home.runs, 0, 1)
+    template = Path(__file__).resolve().parents[1] / "docs" / "examples" / "engines" / "workers.sbatch"
+    script = home.root / "workers.sbatch"
+    script.write_text(template.read_text().replace("--idle-exit 300", "--until-empty"))
+    secret = home.root / ".config" / "shoestring" / "database"
+    secret.parent.mkdir(parents=True)
+    secret.write_text(home.db_url)
+    command = home.root / ".venv" / "bin" / "shoestring"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m shoestring.cli.main "$@"\n')
+    command.chmod(0o755)
+    env = {**os.environ, "HOME": str(home.root), "SHOESTRING_HOME": str(home.state), "OMP_NUM_THREADS": "1"}
+    words = ["--array=1-2", "--cpus-per-task=1", "--wait", "--output=worker-%a.txt", str(script)]
+    done = subprocess.run(["sbatch", *words], env=env, cwd=home.root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr + (home.root / "worker-1.txt").read_text()
+    assert queries.run(sqlite, run_id).state == "succeeded"
+    assert [worker.state for worker in queries.workers(sqlite)] == ["gone", "gone"]

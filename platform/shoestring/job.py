@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +60,14 @@ class JobWorker(Worker):
         return lease
 
 
-def carry(path: Path, say: Callable[[str], Any] = print) -> str:
+def carry(path: Path) -> str:
     """Carry the attempt that the job file at `path` names; return the state its run went to, "" when it was not ours.
 
     Raises UsageError for a broken file, EnvironmentProblem for a database that is away or of another version.
     """
     file = read_job(path)
     if file is None:
-        say(f"{path} is gone: the attempt is over, nothing to do")
+        print(f"{path} is gone: the attempt is over, nothing to do")
         return ""
     os.environ["OMP_NUM_THREADS"] = str(file.threads)
     migrate.check(file.database)
@@ -78,10 +77,10 @@ def carry(path: Path, say: Callable[[str], Any] = print) -> str:
     try:
         worker.take_over()
     except (LeaseLost, NotFound) as error:
-        say(f"{error.message}: nothing to do")
+        print(f"{error.message}: nothing to do")
         return ""
     number = os.environ.get("SLURM_JOB_ID", "")
-    say(f"job {number} on {os.uname().nodename} has taken run {file.run_id}, attempt {file.token}")
+    print(f"job {number} on {os.uname().nodename} has taken run {file.run_id}, attempt {file.token}", flush=True)
     state = ""
     try:
         state = worker.train()
