@@ -193,6 +193,11 @@ DAMAGE = {
     "an image without caption": (changed("items.json", lambda i: [*i[:-1], {**i[-1], "caption": 999}]), "caption"),
     "an image with caption -1": (changed("items.json", lambda i: [{**i[0], "caption": -1}, *i[1:]]), "caption"),
     "captions of no image, without states": (changed("captions.json", lambda c: [*c, "nobody"]), "captions its states"),
+    "no image to train on": (
+        lambda f: (changed("items.json", lambda i: [{**it, "split": "val"} for it in i])(f),
+                   changed("manifest.json", lambda m: {**m, "n_train": 0})(f)), "holds no training image"),
+    "images to train on that are others'": (
+        changed("items.json", lambda i: [{**it, "split": "val"} for it in i]), "0 training images"),
     "items that are none": (changed("items.json", lambda i: [3] * len(i)), "damaged"),
     "items in a mapping": (changed("items.json", lambda i: {"a": 1}), "damaged"),
     "items nested too deep": (written("items.json", b"[" * 100_000), "damaged"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,9 @@ PLATFORM, TRAINER = ROOT / "platform" / "shoestring", ROOT / "trainer" / "shoest
 PLACE = {"Fault": 4, "at": 2, "_fault": 2, "refuse": 2, "_refuse": 1, "PydanticCustomError": 0, "PlanRefused": 3}
 
 
-def trees(*folders: Path) -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(file for folder in folders for file in folder.rglob("*.py")):
-        yield path, ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def trees(folder: Path) -> list[tuple[Path, ast.Module]]:
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(folder.rglob("*.py"))]
 
 
 def texts(node: ast.AST | None) -> set[str]:
@@ -89,7 +89,7 @@ def test_every_code_of_the_sources_is_in_the_registry_and_vice_versa():
 
 
 def test_every_failure_class_of_the_sources_is_in_the_registry_and_vice_versa():
-    found = {name for _, tree in trees(PLATFORM, TRAINER) for name in failures_of(tree)}
+    found = {name for _, tree in trees(PLATFORM) + trees(TRAINER) for name in failures_of(tree)}
     found |= retries.PREEMPTED | retries.ONCE | retries.TERMINAL | retries.PAUSING
     assert found == set(FAILURES)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,16 @@ FORBIDDEN_WORDS = {"shell": True, "allow_pickle": True, "trust_remote_code": Tru
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    for path in [ROOT / "run", *(file for folder in FOLDERS for file in folder.rglob("*.py"))]:
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def nodes(*kinds: type[ast.AST]) -> list[tuple[str, ast.AST]]:
+    """(file, node) of every node of these kinds in every source."""
+    paths = [ROOT / "run", *(file for folder in FOLDERS for file in folder.rglob("*.py"))]
+    trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    return [(name, node) for name, tree in trees for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-def calls() -> Iterator[tuple[str, ast.Call]]:
-    yield from ((name, node) for name, tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call))
+def calls() -> list[tuple[str, ast.Call]]:
+    return [(name, node) for name, node in nodes(ast.Call, ast.Import, ast.ImportFrom) if isinstance(node, ast.Call)]
 
 
 def dotted(node: ast.expr) -> str:
@@ -37,7 +40,7 @@ def test_no_source_runs_data_as_code_or_reads_a_pickle():
     assert not [(name, dotted(call.func)) for name, call in calls() if dotted(call.func) in FORBIDDEN_CALLS]
     words = [(name, word.arg, ast.unparse(word.value)) for name, call in calls() for word in call.keywords]
     assert not [it for it in words if it[1] in FORBIDDEN_WORDS and it[2] == str(FORBIDDEN_WORDS[it[1]])]
-    imported = [(name, alias.name) for name, tree in sources() for node in ast.walk(tree)
+    imported = [(name, alias.name) for name, node in nodes(ast.Call, ast.Import, ast.ImportFrom)
                 if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]  # fmt: skip
     assert not [it for it in imported if it[1].split(".")[0] in PICKLES]
 

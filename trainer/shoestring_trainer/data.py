@@ -40,6 +40,8 @@ class DataSet:
             raise ValueError(f"items.json has {n} images, the arrays do not")
         if n and not 0 <= self._caption_of.min() <= self._caption_of.max() < len(self.captions):
             raise ValueError(f"items.json has images whose caption is not among the {len(self.captions)} captions")
+        if manifest["n_train"] != len(self.train):
+            raise ValueError(f"items.json has {len(self.train)} training images, the manifest {manifest['n_train']}")
         samples = self._images.transpose(0, 3, 1, 2) if self._latents is None else self._latents  # (N, C, H, W)
         if list(samples.shape[1:]) != manifest["shape"] or self._images.dtype != np.uint8:
             raise ValueError(f"the arrays hold {list(samples.shape[1:])}, the manifest says {manifest['shape']}")

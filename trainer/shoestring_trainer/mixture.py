@@ -99,6 +99,8 @@ def _open(source: Source) -> DataSet:
         data = DataSet.open(Path(source.path))
     except (OSError, ValueError) as error:
         raise BadData(f"data set {source.path}: {error}") from error
+    if not len(data.train):
+        raise BadData(f"data set {source.path} holds no training image: name another, or build it again")
     found = data.manifest["digest"]
     if found != source.digest:
         raise BadData(
