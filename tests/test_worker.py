@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,20 @@ def test_an_interrupted_run_is_given_back_and_resumed_without_a_gap(
 
 
 @pytest.mark.slow
+def test_a_run_whose_checkpoints_are_gone_fails_and_does_not_begin_anew(
+    home: Home, db: Database, data: c.DataConfig
+) -> None:
+    run_id = queue(home, db, job(data, n_steps=100_000))
+    first = worker(home, db)
+    first.work(until_empty=True, show=once(lambda: first.interrupt.press()))
+    run = queries.run(db, run_id)
+    assert (run.state, run.checkpoint_step > 0) == ("queued", True)
+    shutil.rmtree(RunDir(Path(run.run_dir)).checkpoints)
+    assert dict(worker(home, db).work(until_empty=True).states) == {"failed": 1}
+    run = queries.run(db, run_id)
+    assert run.failure_class == "bad_checkpoint" and f"shoestring retry {run_id}" in run.failure_detail
+
+
 def test_a_killed_worker_is_replaced_at_once_and_its_run_resumed(home: Home, db: Database, data: c.DataConfig) -> None:
     run_id = queue(home, db, job(data, n_steps=60))
     env = {**os.environ, "SHOESTRING_HOME": str(home.state)}

@@ -54,6 +54,12 @@ class Progress:
     note: str = ""
 
 
+class LostCheckpoint(ValueError):
+    """A run's checkpoints are gone from its folder."""
+
+    failure_class = "bad_checkpoint"
+
+
 class Interrupt:
     """What Ctrl-C asked for: 0 nothing, 1 checkpoint and give the run back, 2 kill."""
 
@@ -101,6 +107,7 @@ class Attempt:
             config = stored_config(self.run)
             if problems := self.executor.check(config.compute):
                 raise ValueError("; ".join(problems))
+            self._miss_no_checkpoint(config)
             handle = self._launch(config)
             result = self._supervise(handle, on_beat)
         except LeaseLost:
@@ -123,6 +130,15 @@ class Attempt:
             return 0
         elapsed_s = (self._ended or time.monotonic()) - self._began
         return round(elapsed_s / 3600 * self._usd_per_hour * MICRO)
+
+    def _miss_no_checkpoint(self, config: TrainConfig) -> None:
+        """Refuse to begin anew what had published a checkpoint. Raises LostCheckpoint."""
+        had, first = self.run.checkpoint_step, config.start.step if config.start else 0
+        if had > first and not any(self.folder.checkpoints.glob("*step-*")):
+            raise LostCheckpoint(
+                f"{self.folder.checkpoints} holds no checkpoint, and one of step {had} had been published: put the "
+                f"folder back (run folders must be on a disk that all workers see), or: shoestring retry {self.run.id}"
+            )
 
     def _launch(self, config: TrainConfig) -> Handle:
         """Write the config, end what an earlier worker left behind, start the trainer, tell the database."""

@@ -16,8 +16,10 @@ from shoestring_trainer.run_dir import RunDir
 from sqlalchemy import Connection, create_engine, select
 
 from chaos.jobs import EXACT, Outcome, Point, weights
+from chaos.pool import LEASE_S
 from chaos.storm import ELSEWHERE
 
+SLACK_S = 2.5  # a busy machine's: noticing, a step, a checkpoint
 LANDED = 0.9  # at least this share of the kills must have ended an attempt in its middle
 
 
@@ -33,6 +35,7 @@ class Report:
     attempts: int = 0
     points: int = 0  # metric points compared with the undisturbed run's
     steps_again: int = 0  # steps done twice, the price of the faults
+    outlived_s: float = 0.0  # the longest that a trainer wrote on without its worker
     back_s: list[float] = field(default_factory=list)  # from a kill to the next attempt's start, where one was free
 
     def __str__(self) -> str:
@@ -43,7 +46,8 @@ class Report:
         text = (
             f"{self.runs} runs, {self.attempts} attempts, faults: {kinds or 'none'}; {self.landed} of {self.aimed} met "
             f"a run in its middle; {self.points} points and {self.runs} final weights compared; "
-            f"{self.steps_again} steps done again{back}"
+            f"{self.steps_again} steps done again; no trainer wrote on for more than "
+            f"{self.outlived_s:.1f} s without its worker{back}"
         )
         return text + "".join(f"\nWRONG: {problem}" for problem in self.problems)
 
@@ -164,8 +168,21 @@ def _faults(
             report.back_s += [min(later) - fault["at"]] if later else []
         if fault["kind"] == "term":
             report.problems += _graceful(fault, tried, done)
+        report.outlived_s = max(report.outlived_s, _outlived_s(fault, report))
     if report.landed < LANDED * report.aimed:
         report.problems.append(f"only {report.landed} of {report.aimed} faults ended an attempt in its middle")
+
+
+def _outlived_s(fault: dict[str, Any], report: Report) -> float:
+    """Seconds for which the trainer wrote on after its worker had gone, or had been stopped."""
+    journal = RunDir(Path(fault["run_dir"])).journal(fault["token"])
+    longest_s = {"worker": SLACK_S, "freeze": LEASE_S + SLACK_S}.get(fault["kind"])
+    if longest_s is None:
+        return 0.0
+    wrote_s = max(line["t"] for line in read(journal)) - fault["at"]
+    if wrote_s > longest_s:
+        report.problems.append(f"run {fault['run']}: its trainer wrote {wrote_s:.1f} s after a {fault['kind']} fault")
+    return wrote_s
 
 
 def _graceful(fault: dict[str, Any], tried: dict[tuple[int, int], Any], done: dict[tuple[int, int], int]) -> list[str]:

@@ -35,7 +35,7 @@ class Trainer:
 
     kind: str
     data: c.DataConfig = FAST_DATA
-    steps: int = 60
+    steps: int = 45
     pause_s: float = 0.03
     seeds: int = 6  # distinct runs; every further one repeats one of them under its own name
     usd_per_hour: float = 1.0

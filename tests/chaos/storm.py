@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from shoestring.db import Database
@@ -52,6 +53,19 @@ class Given:
     n_steps: int
     pid: int
     at: float  # unix seconds
+    run_dir: str = ""
+
+
+class Target(NamedTuple):
+    """A run to disturb, and the pids of those who work on it."""
+
+    run: int
+    token: int
+    step: int
+    n_steps: int
+    worker: int
+    trainer: int
+    run_dir: str
 
 
 def schedule(seed: int, n: int, gap_s: float, weights: dict[str, int] = WEIGHTS) -> Iterator[Fault]:
@@ -140,10 +154,11 @@ class Storm:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if candidates := self._in_the_middle():
-                run, token, n_steps, step, worker, trainer = candidates[int(fault.pick * len(candidates))]
-                pid = trainer if fault.kind == "trainer" else worker
+                one = candidates[int(fault.pick * len(candidates))]
+                pid = one.trainer if fault.kind == "trainer" else one.worker
                 if self._strike(fault, pid):
-                    return Given(fault.number, fault.kind, run, token, step, n_steps, pid, time.time())
+                    where = (one.run, one.token, one.step, one.n_steps, pid, time.time(), one.run_dir)
+                    return Given(fault.number, fault.kind, *where)
             self._pause(0.05)
         raise TimeoutError(f"no run was in its middle for {PATIENCE_S:.0f} s")
 
@@ -157,12 +172,12 @@ class Storm:
             return False
         return True
 
-    def _in_the_middle(self) -> list[tuple[int, int, int, int, int, int]]:
-        """(run, token, steps, steps done, worker's pid, trainer's pid) of runs past step 0, not at the last."""
+    def _in_the_middle(self) -> list[Target]:
+        """The runs that are past their first step and not at their last."""
         columns = (runs.c.id, runs.c.lease_token, runs.c.n_steps, runs.c.owner, runs.c.run_dir)
         with self.db.read() as conn:
             held = conn.execute(select(*columns).where(runs.c.state == "running").order_by(runs.c.id)).all()
-        found = []
+        found: list[Target] = []
         for row in held:
             folder, worker = RunDir(Path(row.run_dir)), int(row.owner.split(":")[2])
             try:
@@ -172,7 +187,7 @@ class Storm:
             except (OSError, ValueError, IndexError):
                 continue
             if 0 < step < row.n_steps - 1 and self.pool.awake(worker):
-                found.append((row.id, row.lease_token, row.n_steps, step, worker, process["pid"]))
+                found.append(Target(row.id, row.lease_token, step, row.n_steps, worker, process["pid"], row.run_dir))
         return found
 
     def _unfinished(self) -> int:
