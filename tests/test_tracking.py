@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,40 @@ def test_a_run_that_mlflow_refuses_is_told_and_hides_no_other(home: Home) -> Non
     assert problem.startswith(f"run {bad.run_id}: MlflowException") and f"run {good.run_id}" not in problem
     assert tracking.mirrored(home, queries.run(db, good.run_id), "train/loss") == {1: 0.5}
     assert [run.id for run in tracking.stale(home, queries.runs(db))] == [bad.run_id]  # tried again next time
+
+
+def test_after_an_outage_of_mlflow_and_a_killed_mirror_everything_is_there_once(tmp_path: Path) -> None:
+    home = Home(root=tmp_path, state=tmp_path / "state")
+    migrate.upgrade(home.db_url)
+    db, file = Database(home.db_url), home.state / "mlflow.db"
+    lease = started(home, db, "outage/s0")
+    runs.record(db, lease, [point(step) for step in range(1, 7)])
+    runs.add_checkpoint(db, lease, 4, "checkpoints/step-00000004.t1", 10)
+    assert tracking.Tracker(home, home.db_url).finish(db) == ""
+
+    away = file.rename(file.with_suffix(".away"))
+    file.write_text("MLflow's database is gone")
+    runs.record(db, lease, [point(step) for step in range(7, 21)])
+    problem = tracking.Tracker(home, home.db_url).finish(db)
+    assert problem and queries.run(db, lease.run_id).step == 20  # the run does not mind
+    file.unlink()
+    away.rename(file)
+
+    killed = tracking.Tracker(home, home.db_url, every_s=0)
+    runs.finish(db, lease, Result(lease.token, "succeeded", "", "", 20))
+    killed.tick()
+    assert killed._process is not None
+    time.sleep(3)  # somewhere in its work, or at its end
+    killed._process.kill()
+    killed.close()
+    assert tracking.Tracker(home, home.db_url).finish(db) == ""
+    (series,) = queries.series(db, [lease.run_id], "train/loss")
+    ours = dict(zip(series.step, series.value, strict=True))
+    assert tracking.mirrored(home, queries.run(db, lease.run_id), "train/loss") == ours and len(ours) == 20
+    client = tracking._client(home)
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    (mlflow_id,) = [r.info.run_id for r in client.search_runs([experiment]) if r.info.run_name == "outage/s0"]
+    assert [m.step for m in history(home, mlflow_id)] == list(range(1, 21))
 
 
 def test_a_mirror_in_the_background_is_started_when_the_last_is_long_ago(home: Home) -> None:
