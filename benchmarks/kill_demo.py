@@ -1,10 +1,13 @@
-"""Kill `./run demo --no-ui` at random moments and start it again: it must finish, and repeat no finished run.
+"""Kill `./run demo --no-ui` at random moments and start it again: it must finish, repeat no finished run, and come to
+the same losses as if nobody had killed it.
 
     python benchmarks/kill_demo.py --kills 4 --seed 1
 
 Each kill is SIGKILL to the command and everything in its process group, after a random time (drawn from --between);
 a trainer, which has a session of its own, is left to notice by itself. Exit 1 when a run that had succeeded was trained
-again, when a run is there twice, or when the last call does not end with exit 0. Use a clone without a `.shoestring`.
+again, when a run is there twice, or when the last call does not end with exit 0. Then the `--again` runs that were
+interrupted most are trained once more, alone and undisturbed, from their own config: every `val/loss` must be equal to
+the last bit. Use a clone without a `.shoestring`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -32,6 +36,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=4)
     parser.add_argument("--between", type=float, nargs=2, default=(30.0, 180.0), metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", type=int, default=2, help="how many interrupted runs are trained again (default 2)")
     args = parser.parse_args()
     chance, finished, problems = random.Random(args.seed), dict[int, Any](), list[str]()
     LOG.parent.mkdir(exist_ok=True)
@@ -51,10 +56,31 @@ def main() -> None:
     rows = runs("SELECT name, state, attempts FROM runs ORDER BY id")
     for name, state, attempts in rows:
         print(f"  {name:<28} {state}, {attempts} attempt{'s' if attempts != 1 else ''}")
+    problems += differing(args.again)
     print(f"the last call took {time.monotonic() - began:.0f} s; {len(rows)} runs")
     for problem in problems:
         print(f"WRONG: {problem}")
     sys.exit(1 if problems else 0)
+
+
+def differing(n: int) -> list[str]:
+    """Train the `n` most interrupted runs again, undisturbed; name those that come to other losses."""
+    most = "SELECT id, name, run_dir FROM runs WHERE attempts > 1 AND state = 'succeeded' ORDER BY attempts DESC LIMIT "
+    problems = []
+    for run_id, name, run_dir in runs(f"{most}{int(n)}"):
+        folder = LOG.with_name(f"again-{run_id}")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        shutil.copy(Path(run_dir) / "config.json", folder)
+        argv = [str(ROOT / ".venv" / "bin" / "python"), "-m", "shoestring_trainer.train", str(folder)]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        lines = map(json.loads, (folder / "attempts" / "t0000" / "metrics.jsonl").read_text().splitlines())
+        alone = {line["step"]: line["metrics"]["val/loss"] for line in lines if "val/loss" in line.get("metrics", {})}
+        killed = dict(runs(f"SELECT step, value FROM metrics WHERE key = 'val/loss' AND run_id = {int(run_id)}"))
+        print(f"  {name}: {len(alone)} values of val/loss, {'equal' if alone == killed else 'DIFFERENT'}", flush=True)
+        if alone != killed:
+            problems.append(f"{name}: val/loss {killed} with kills, {alone} without")
+    return problems
 
 
 def start_and_kill(after_s: float) -> str:
