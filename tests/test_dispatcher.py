@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from shoestring.dispatcher import Dispatcher, Patience
 from shoestring.errors import EnvironmentProblem, UsageError
 from shoestring.executors.jobs import JobFile, job_path, read_job
 from shoestring.executors.local import boot_id
-from shoestring.executors.slurm import SlurmExecutor, SlurmOptions, _count_gpus
+from shoestring.executors.slurm import SlurmExecutor, SlurmOptions
+from shoestring.executors.slurm_commands import count_gpus
 from shoestring.home import Home
 from shoestring.worker import Worked
 from shoestring_trainer import config as c
@@ -113,9 +115,9 @@ def test_what_is_no_plain_name_never_reaches_slurm(options: dict[str, object], s
     assert says in error.value.message and error.value.hint
 
 
-@pytest.mark.parametrize("time", ["90", "1:30:00", "2-12", "2-12:30", "90:30"])
-def test_slurms_own_ways_to_write_a_time_limit_are_taken(time: str) -> None:
-    assert SlurmOptions(partition="gpu-a100.large", time_limit=time).time_limit == time
+@pytest.mark.parametrize("limit", ["90", "1:30:00", "2-12", "2-12:30", "90:30"])
+def test_slurms_own_ways_to_write_a_time_limit_are_taken(limit: str) -> None:
+    assert SlurmOptions(partition="gpu-a100.large", time_limit=limit).time_limit == limit
 
 
 def test_the_command_refuses_a_hostile_partition_and_an_unknown_engine_without_a_traceback(tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_the_command_refuses_a_hostile_partition_and_an_unknown_engine_without_a
     [("(null)", 0), ("gpu:2", 2), ("gpu:a100:4(S:0-1)", 4), ("gpu:a100:4,gpu:h100:2,shard:64", 6), ("mygpu:3", 0)],
 )
 def test_gpus_are_counted_as_sinfo_writes_them(gres: str, n: int) -> None:
-    assert _count_gpus(gres) == n
+    assert count_gpus(gres) == n
 
 
 def claimed(home: Home, db: Database, data: c.DataConfig) -> tuple[runs.Lease, JobFile]:
@@ -326,6 +328,19 @@ def test_what_slurm_cannot_give_is_cancelled_after_a_while_and_said_in_words(
 
 
 @pytest.mark.slow
+def test_a_job_that_ends_before_it_took_its_run_is_a_failure_with_the_jobs_last_words(
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+) -> None:
+    (run_id,) = Trainer("real", data).submit(sqlite, home.runs, 0, 1)
+    one = dispatcher(home, sqlite)
+    one.slurm.database = f"sqlite:///{home.root}/elsewhere.db"  # as on a node that does not share the disk
+    assert dict(one.work(idle_exit_s=0).states) == {"queued": 1}
+    run = queries.run(sqlite, run_id)
+    assert (run.failures, run.failure_class, run.attempts) == (1, "launch", 0)
+    assert "ended before it took the run" in run.failure_detail and "elsewhere.db" in run.failure_detail
+
+
+@pytest.mark.slow
 def test_a_job_that_vanishes_before_it_began_is_made_again_and_a_silent_slurm_changes_nothing(
     idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
 ) -> None:
@@ -347,6 +362,10 @@ def test_a_job_that_vanishes_before_it_began_is_made_again_and_a_silent_slurm_ch
                         one._follow(Worked())
                 assert (queries.run(sqlite, run_id).state, queries.run(sqlite, run_id).lease_token) == ("leased", 1)
                 idle.call("scancel", "--name=run-1-t1")
+                job, other = one.flights[0].job, executor(home, sqlite)
+                assert other.poll([job]) == {job: "UNKNOWN"}  # one look proves nothing
+                time.sleep(other.confirm_s)
+                assert other.poll([job]) == {job: "GONE"}
             return token > 2 and ("run-1-t3", "PENDING") in idle.jobs(home.runs)
 
         one.work(until=until)

@@ -21,7 +21,8 @@ from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, LeaseLost, ShoestringError, UsageError
 from shoestring.executors.jobs import job_path, read_job
 from shoestring.executors.local import Launch
-from shoestring.executors.slurm import IMPOSSIBLE, Job, Node, Refused, Silent, SlurmExecutor
+from shoestring.executors.slurm import Job, SlurmExecutor
+from shoestring.executors.slurm_commands import IMPOSSIBLE, Node, Refused, Silent
 from shoestring.heart import Heart
 from shoestring.home import Home
 from shoestring.poison import Poisonous, stored_config
@@ -164,7 +165,7 @@ class Dispatcher(Worker):
         launch = flight.launch
         try:
             if problems := self.slurm.check(launch.compute):
-                self._end(flight.lease, Result(launch.token, "failed", "bad_config", "; ".join(problems), 0))
+                self._end(flight.lease, Result(launch.token, "failed", "launch", "; ".join(problems), 0))
             else:
                 flight.job = self.slurm.submit(launch)
                 self._tell(flight, f"{flight.job} is submitted")
@@ -178,6 +179,9 @@ class Dispatcher(Worker):
         for other in queries.workers(self.db):
             if other.state != "gone" and _dead(other.id):
                 runs.leave(self.db, other.id)
+        waiting: list[Job] = []
+        with contextlib.suppress(Silent):
+            waiting = self.slurm.waiting_under(self.home.runs)  # before the runs: a claim comes before its job
         held = [run for state in LEASED for run in queries.runs(self.db, state=state)]
         orphans = []
         for run in held:
@@ -188,10 +192,9 @@ class Dispatcher(Worker):
                     nonce = file.nonce if file else ""
                     orphans.append(runs.Lease(run.id, run.lease_token, nonce, owner, self.pace.lease_s, run))
         current = {(run.run_dir, run.lease_token) for run in held}
-        with contextlib.suppress(Silent):
-            for job in self.slurm.waiting_under(self.home.runs):
-                if (job.run_dir, job.token) not in current:
-                    self.slurm.withdraw(job)
+        for job in waiting:
+            if (job.run_dir, job.token) not in current:
+                self.slurm.withdraw(job)
         for lease in orphans:
             self._take(lease)
 
@@ -257,7 +260,7 @@ class Dispatcher(Worker):
         said = self.slurm.logs(flight.job)[-4000:].decode("utf-8", errors="replace").strip() if flight.job else ""
         failure, detail = "launch", flight.given_up
         if not detail and said:
-            detail = f"{flight.job} ended before it took the run: {said.splitlines()[-1]}"
+            detail = f"{flight.job} ended before it took the run: {' '.join(said.split())[-300:]}"
         if not detail:
             failure, detail = "node_lost", f"{flight.job} is gone and never began"
         unwanted = flight.heart.want != "run"

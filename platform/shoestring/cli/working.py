@@ -42,7 +42,7 @@ def work(until_empty: UntilEmpty = False, idle_exit: IdleExit = None, json_: Jso
 
 def dispatch(
     engine: Annotated[str, typer.Argument(help="Where the jobs go: slurm.")],
-    max_jobs: Annotated[int, typer.Option("--max-jobs", min=1, max=10_000, help="Jobs at once, waiting or not.")] = 1,
+    max_jobs: Annotated[int, typer.Option("--max-jobs", min=1, max=500, help="Jobs at once, waiting or not.")] = 1,
     partition: Annotated[str, typer.Option("--partition", help="Slurm's partition; its default if left out.")] = "",
     account: Annotated[str, typer.Option("--account", help="Slurm's account.")] = "",
     qos: Annotated[str, typer.Option("--qos", help="Slurm's quality of service.")] = "",

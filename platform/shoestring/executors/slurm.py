@@ -7,59 +7,30 @@ is a hint: the job itself takes the run over, under its token, so one that Slurm
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from shoestring_trainer.config import Compute
 from shoestring_trainer.run_dir import RunDir, write_atomic
 
 from shoestring.errors import UsageError
+from shoestring.executors import slurm_commands
 from shoestring.executors.jobs import JobFile, exit_path
 from shoestring.executors.local import Launch
+from shoestring.executors.slurm_commands import AT_WORK, ENDED, WAITING, Node, Refused, Seen, Silent, call
 from shoestring.home import Home
 
 SCRIPT = b"""#!/bin/sh
 # One attempt of a run. $1: the Python that submitted it. $2: the file that says the rest.
 exec "$1" -P -m shoestring.cli.main attempt "$2"
 """
-WAITING = frozenset(
-    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
-)
-AT_WORK = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
-ENDED = frozenset(
-    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
-     "REVOKED", "TIMEOUT")
-)  # fmt: skip
-# Reasons to wait that no time will end: the request itself is what Slurm cannot give.
-IMPOSSIBLE = frozenset(
-    ("PartitionNodeLimit", "PartitionTimeLimit", "PartitionConfig", "BadConstraints", "AccountNotAllowed",
-     "QOSNotAllowed", "InvalidAccount", "InvalidQOS", "QOSMaxCpuPerJobLimit", "QOSMaxGRESPerJob", "QOSMaxMemoryPerJob",
-     "QOSMaxNodePerJobLimit", "QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit", "AssocMaxGRESPerJob",
-     "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit", "AssocMaxWallDurationPerJobLimit")
-)  # fmt: skip
-# How Slurm words that it did not hear the question; every other refusal is an answer.
-NOT_HEARD = re.compile(
-    r"unable to contact|timed out|not responding|standby|connection refused|zero bytes|temporarily|submit limit", re.I
-)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-TIME = re.compile(r"(\d{1,4}-)?\d{1,6}(:\d\d){0,2}")
+TIME = re.compile(r"([0-9]{1,4}-)?[0-9]{1,6}(:[0-9]{2}){0,2}")
 NODES_S = 60.0  # how long a look at the nodes is good for
-OURS = ("SBATCH_", "SQUEUE_", "SCANCEL_", "SINFO_", "SHOESTRING_")  # they would change answers, or are secrets
-
-
-class Silent(Exception):
-    """Slurm did not answer. Nothing is known, so nothing changes."""
-
-
-class Refused(Exception):
-    """Slurm answered no."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +71,6 @@ class Job:
 
     def __str__(self) -> str:
         return f"Slurm job {self.id}"
-
-
-class Seen(NamedTuple):
-    """One line of `squeue`."""
-
-    id: str
-    state: str
-    reason: str
-    name: str
-    folder: str
-
-
-class Node(NamedTuple):
-    """What one node of the partition has."""
-
-    gpus: int
-    cpus: int
-    memory_gb: float
 
 
 class SlurmExecutor:
@@ -163,13 +116,7 @@ class SlurmExecutor:
         """What each node of the partition has, as of the last minute. Raises Silent."""
         if self._nodes and time.monotonic() - self._nodes_at < NODES_S:
             return self._nodes
-        partition = [f"--partition={self.options.partition}"] if self.options.partition else []
-        try:
-            lines = self._call(["sinfo", "--noheader", "--Node", *partition, "--format=%c|%m|%G"]).splitlines()
-        except Refused:
-            return []
-        rows = [line.split("|", 2) for line in lines]
-        self._nodes = [Node(_count_gpus(gres), int(cpus), int(mib) / 1024) for cpus, mib, gres in rows]
+        self._nodes = slurm_commands.nodes(self.options.partition, self.command_s)
         self._nodes_at = time.monotonic()
         return self._nodes
 
@@ -184,7 +131,7 @@ class SlurmExecutor:
             return found
         script = job.path.with_name("job.sh")
         write_atomic(script, SCRIPT)
-        said = self._call([*self._sbatch(launch), str(script), sys.executable, str(job.path)])
+        said = call([*self._sbatch(launch), str(script), sys.executable, str(job.path)], self.command_s)
         return Job(said.strip().split(";")[0], str(launch.run_dir), launch.token)
 
     def find(self, launch: Launch) -> Job | None:
@@ -258,13 +205,8 @@ class SlurmExecutor:
         return "GONE" if now - self._missing_since.setdefault(job, now) >= self.confirm_s else "UNKNOWN"
 
     def _queue(self) -> dict[str, Seen]:
-        """Every job of this user that Slurm knows, ended ones too, by id. Raises Silent."""
-        argv = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%r|%j|%Z"]
-        try:
-            rows = [Seen(*line.split("|", 4)) for line in self._call(argv).splitlines()]
-        except (Refused, TypeError) as error:  # the same question is never refused: what came back is no answer
-            raise Silent(str(error)) from error
-        queue = {seen.id: seen for seen in rows if seen.id.isdigit()}
+        """One look at every job. Raises Silent."""
+        queue = slurm_commands.queue(self.command_s)
         self.reasons = {seen.id: seen.reason for seen in queue.values() if seen.state in WAITING}
         return queue
 
@@ -303,22 +245,7 @@ class SlurmExecutor:
     def _scancel(self, job: Job, *how: str) -> None:
         """Cancel or signal; what is gone already, or does not answer, is left to the next look."""
         with contextlib.suppress(Silent, Refused):
-            self._call(["scancel", *how, job.id])
-
-    def _call(self, argv: list[str]) -> str:
-        """What a command of Slurm prints. Raises Silent, Refused."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, timeout=self.command_s, env={**env, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
-                encoding="utf-8", errors="surrogateescape", check=False,
-            )  # fmt: skip
-        except (subprocess.TimeoutExpired, OSError) as error:
-            raise Silent(f"{argv[0]}: {error}") from error
-        if done.returncode == 0:
-            return done.stdout
-        said = " ".join(done.stderr.split()) or f"{argv[0]} ended with code {done.returncode}"
-        raise (Silent if NOT_HEARD.search(said) else Refused)(said)
+            call(["scancel", *how, job.id], self.command_s)
 
 
 def job_name(launch: Launch) -> str:
@@ -329,8 +256,3 @@ def job_name(launch: Launch) -> str:
 def job_folder(launch: Launch) -> Path:
     """Where an attempt's job works: it tells equal names of two projects apart."""
     return RunDir(launch.run_dir).attempt(launch.token)
-
-
-def _count_gpus(gres: str) -> int:
-    """GPUs in what `sinfo` prints: `gpu:a100:4(S:0-1),shard:8` has 4, `(null)` none."""
-    return sum(int(n) for n in re.findall(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)", gres))
