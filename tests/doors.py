@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import struct
+import traceback
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import shoestring.plan  # noqa: F401  (so that the first command of a test is not the one that pays the imports)
 from shoestring.cli.main import app
 from shoestring.codes import CODES
-from typer.testing import CliRunner
+from typer.main import get_command
 
 GOOD = """\
 version: 1
@@ -30,6 +33,18 @@ MANIFEST = {
     "version": 1, "name": "tiny", "digest": "d" * 64, "space": "pixels", "shape": [3, 16, 16], "size_px": 16,
     "n_train": 100, "caption_dim": 32, "caption_tokens": 3.0,
 }  # fmt: skip
+
+
+COMMAND = get_command(app)  # once: it takes Typer longer than most commands take
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended, in this process."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
@@ -71,19 +86,37 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
+def run(*argv: str) -> Done:
+    """Run `shoestring` with these arguments; an exception that reaches its end is a traceback on the error stream."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=how) for how in ("strict", "backslashreplace"))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            COMMAND.main(args=argv, prog_name="shoestring")
+            exit_code = 0
+        except SystemExit as end:
+            exit_code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        except Exception:
+            traceback.print_exc()
+            exit_code = 1
+    said = []
+    for stream in (out, err):
+        stream.flush()
+        said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    return Done(exit_code, *said)
+
+
 def accepted(*argv: str) -> Any:
     """The JSON that a command answers with; it must succeed."""
-    done = CliRunner().invoke(app, [*argv, "--json"])
-    assert done.exit_code == 0, done.output
+    done = run(*argv, "--json")
+    assert done.exit_code == 0, done
     return json.loads(done.stdout)
 
 
 def refused(*argv: str, exit_code: int) -> Refusal:
     """The refusal of a command: no traceback, its documented exit code, a known code, a hint, texts of one line."""
-    done = CliRunner().invoke(app, [*argv, "--json"])
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
-    assert done.exit_code == exit_code, done.output
-    assert "Traceback" not in done.output
+    done = run(*argv, "--json")
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    assert done.exit_code == exit_code, done
     answer = json.loads(done.stdout)
     error = answer["error"] if "error" in answer else answer["runs"][0]["error"]  # a verb that takes several runs
     for one in error.get("faults", [error]):
@@ -94,8 +127,8 @@ def refused(*argv: str, exit_code: int) -> Refusal:
 
 def refused_by_the_parser(*argv: str) -> str:
     """What the command line itself says of arguments that it does not take; the exit code is 2."""
-    done = CliRunner().invoke(app, list(argv))
-    assert done.exit_code == 2 and "Traceback" not in done.output, done.output
+    done = run(*argv)
+    assert done.exit_code == 2 and "Traceback" not in done.stderr, done
     return done.stderr
 
 

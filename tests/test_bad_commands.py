@@ -74,7 +74,7 @@ def test_what_names_no_run_is_not_found(queue, verb, name):
 @pytest.mark.parametrize("verb", ["logs", "cancel"])
 def test_minus_one_is_an_option_or_no_run(queue, verb):
     assert "No such option: -1" in doors.refused_by_the_parser(verb, "-1")
-    done = doors.CliRunner().invoke(doors.app, [verb, "--json", "--", "-1"])
+    done = doors.run(verb, "--json", "--", "-1")
     assert done.exit_code == 6 and "there is no run '-1'" in done.stdout
 
 
@@ -193,7 +193,7 @@ def test_an_address_of_a_database_is_refused_without_its_password(url, tmp_path,
     for argv in (["status"], ["db", "upgrade"]):
         refusal = doors.refused(*argv, exit_code=4)
         assert refusal.code == "database" and "s3cr3t" not in json.dumps(refusal.error), refusal
-    assert url == "s3cr3t" or "s3cr3t" not in doors.CliRunner().invoke(doors.app, ["db", "url"]).output
+    assert url == "s3cr3t" or "s3cr3t" not in doors.run("db", "url").stdout
 
 
 @pytest.mark.parametrize("home", ["/dev/null/x", "/dev/full", "/proc/x", "experiments.yaml", "x\0y"])

@@ -83,15 +83,15 @@ def test_what_is_no_file_is_not_found(tmp_path: Path):
 def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path: Path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/e\xff.yaml")
     os.rename(doors.project(tmp_path), name)
-    done = doors.CliRunner().invoke(doors.app, ["plan", name])
-    assert done.exit_code == 0 and "\\udcff.yaml" in done.output
+    done = doors.run("plan", name)
+    assert done.exit_code == 0 and "\\udcff.yaml" in done.stdout
 
 
-def test_every_fault_stands_on_the_error_stream_with_its_place_and_a_hint(tmp_path: Path):
+def test_every_fault_stands_on_the_error_stream_with_its_place_and_a_hint(tmp_path: Path, monkeypatch):
     file = doors.project(tmp_path, GOOD.replace("1e-3", "012").replace("nano", "&x nano"))
-    done = doors.CliRunner().invoke(doors.app, ["submit", str(file)], env={"SHOESTRING_HOME": str(tmp_path / "state")})
-    assert done.exit_code == 4  # the database comes first
-    done = doors.CliRunner().invoke(doors.app, ["plan", str(file)])
+    monkeypatch.setenv("SHOESTRING_HOME", str(tmp_path / "state"))
+    assert doors.run("submit", str(file)).exit_code == 4  # the database comes first
+    done = doors.run("plan", str(file))
     lines = done.stderr.splitlines()
     assert done.exit_code == 3 and done.stdout == ""
     assert [line.split(": ")[-1].split("[")[-1] for line in lines[::2]] == ["anchor]", "leading_zero]"]
