@@ -152,6 +152,21 @@ def test_a_poisonous_run_that_is_to_be_tried_again_keeps_no_worker_waiting(db, e
     assert queries.run(db, run_id).failure_class == "poisonous"
 
 
+def test_events_sweeps_and_trials_of_a_damaged_row_are_there_without_what_cannot_be_read(db, enqueue):
+    run_id = enqueue()
+    with db.write() as conn:
+        conn.exec_driver_sql("UPDATE events SET detail = '[]'")
+        conn.exec_driver_sql(
+            "INSERT INTO sweeps (name, project, spec, spec_hash, created_at) VALUES ('s', 'p', 'null', 'h', 0)"
+        )
+        conn.exec_driver_sql(
+            f"INSERT INTO trials (sweep_id, number, run_id, params, results) VALUES (1, 0, {run_id}, '[]', '[\"x\"]')"
+        )
+    assert [event.detail for event in queries.events(db)] == [{}]
+    assert [sweep.spec for sweep in queries.sweeps(db)] == [{}]
+    assert [(trial.params, trial.values) for trial in queries.trials(db, 1)] == [({}, ())]
+
+
 @pytest.mark.slow
 def test_a_dispatcher_fails_poisonous_rows_and_submits_nothing_for_them(idle, db, damaged, here):
     dispatcher(here, db, partition="main").work(until_empty=True)

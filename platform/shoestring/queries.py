@@ -14,6 +14,7 @@ from shoestring.errors import NotFound
 from shoestring.ledger import spend_by_outcome, totals
 from shoestring.series import last_values, metric_keys, series
 from shoestring.speed import KEYS, SpeedUp, of_run
+from shoestring.stored import mapping
 from shoestring.tables import attempts as attempts_table
 from shoestring.tables import budgets
 from shoestring.tables import checkpoints as checkpoints_table
@@ -93,7 +94,9 @@ def events(db: Database, run_id: int | None = None, limit: int = 200) -> list[re
         query = query.where(events_table.c.run_id == run_id)
     with db.read() as conn:
         found = conn.execute(query).all()
-    return [records.Event(row.id, row.at, row.run_id, row.token, row.kind, row.detail) for row in reversed(found)]
+    return [
+        records.Event(row.id, row.at, row.run_id, row.token, row.kind, mapping(row.detail)) for row in reversed(found)
+    ]
 
 
 def checkpoints(db: Database, run_id: int) -> list[records.Checkpoint]:
@@ -122,9 +125,15 @@ def trials(db: Database, sweep_id: int) -> list[records.Trial]:
     query = select(trials_table).where(trials_table.c.sweep_id == sweep_id).order_by(trials_table.c.number)
     with db.read() as conn:
         return [
-            records.Trial(row.sweep_id, row.number, row.run_id, row.params, row.state, tuple(row.results))
+            records.Trial(row.sweep_id, row.number, row.run_id, mapping(row.params), row.state, _values(row.results))
             for row in conn.execute(query)
         ]
+
+
+def _values(results: object) -> tuple[float, ...]:
+    """One number per objective, or none where something else is stored."""
+    numbers = results if isinstance(results, list) and all(isinstance(one, int | float) for one in results) else ()
+    return tuple(numbers)
 
 
 def projects(db: Database) -> list[str]:

@@ -44,6 +44,11 @@ def loads(text: str | bytes) -> Any:
         return nothing
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """The value, or nothing where it is no mapping."""
+    return value if isinstance(value, dict) else {}
+
+
 def flaw(value: Any, shape: Any, path: str = "") -> str:
     """Say where `value` is not of that `shape`; "" when it is."""
     here = f"{path} is" if path else "it is"

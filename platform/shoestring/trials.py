@@ -13,6 +13,7 @@ from shoestring.db import Database, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
 from shoestring.rows import canonical, micro, usd
+from shoestring.stored import mapping
 from shoestring.tables import runs, sweeps, trials
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def read_sweeps(conn: Connection, sweep_id: int | None = None, project: str | No
             name=row.name,
             project=row.project,
             base=row.base,
-            spec=row.spec,
+            spec=mapping(row.spec),
             state=row.state,
             max_usd=None if row.max_micro is None else usd(row.max_micro),
             spent_usd=usd(row.spent),
