@@ -1,4 +1,4 @@
-"""Rows into a table, new or known, on both databases; thousands at once by PostgreSQL's COPY and SQLite's own driver."""
+"""Rows into a table, new or known, on both databases; thousands at once by COPY (PostgreSQL) or the driver (SQLite)."""
 
 from __future__ import annotations
 
