@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 from shoestring import actions, queries, runs
 from shoestring.db import Database
+from shoestring.executors.local import Launch
 from shoestring.home import Home
 from shoestring_trainer import config as c
-from shoestring_trainer.run_dir import Result
+from shoestring_trainer.run_dir import Result, RunDir
 from test_disk_full import KINDS, Tmpfs
-from test_worker import data, job, journalled, once, queue, recorded, worker
+from test_worker import data, job, journalled, once, queue, recorded, script, worker
 
 __all__ = ["data"]  # a fixture
 NOW = 1_000_000.0
@@ -101,5 +103,20 @@ def a_run_whose_disk_fills_up_is_paused_in_words_and_goes_on_with_room(
         disk.close()
 
 
+def a_trainer_whose_name_cannot_be_written_down_is_not_left_behind(tmp_path: Path) -> None:
+    disk = Tmpfs(tmp_path / "disk")
+    try:
+        RunDir(disk.folder).attempt(1).mkdir(parents=True)
+        disk.fill()
+        executor = script("import time\ntime.sleep(60)")
+        with pytest.raises(OSError, match="No space left"):
+            executor.submit(Launch(disk.folder, 1, 60, c.Compute()))
+        left = [process.cmdline() for process in psutil.Process().children(recursive=True)]
+        assert not [argv for argv in left if str(disk.folder) in " ".join(argv)]
+    finally:
+        disk.close()
+
+
 if Tmpfs in KINDS:
+    test_a_trainer_whose_name_cannot_be_written_down = a_trainer_whose_name_cannot_be_written_down_is_not_left_behind
     test_a_run_whose_disk_fills_up = a_run_whose_disk_fills_up_is_paused_in_words_and_goes_on_with_room

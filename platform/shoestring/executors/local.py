@@ -105,7 +105,12 @@ class LocalExecutor:
             created = time.time()
         handle = Handle(child.pid, created, boot_id(), str(launch.run_dir), launch.token)
         self._children[handle] = child
-        write_atomic(folder.attempt(launch.token) / "process.json", json.dumps(asdict(handle)).encode())
+        try:
+            write_atomic(folder.attempt(launch.token) / "process.json", json.dumps(asdict(handle)).encode())
+        except OSError:  # a full disk: nobody would know of it
+            self.cancel(handle, grace_s=0)
+            self.forget(handle)
+            raise
         return handle
 
     def pulse(self, handle: Handle) -> None:
