@@ -16,7 +16,9 @@ edit.
 
 With `--json` a command that fails prints `{"error": {"code", "message", "hint"}}`; a file with faults prints
 `{"error": {"code": "spec_invalid", "faults": [{"file", "line", "col", "path", "code", "message", "hint"}, …]}}`, every
-fault at once. Without it the same stands on the error stream. No mistake of a user's ends in a traceback.
+fault at once. Without it the same stands on the error stream, and so does, always, what the parser of the command line
+refuses (2). A verb that takes several runs prints an error for each that refused; the first decides the exit code. No
+mistake of a user's ends in a traceback.
 """
 
 

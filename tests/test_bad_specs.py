@@ -56,6 +56,7 @@ def test_what_is_right_is_accepted(text, tmp_path):
 GRID = (
     "matrix: {" + ", ".join(f"{name}: {list(range(1, 1001))}" for name in ("batch_size", "seed", "model.depth")) + "}"
 )
+DRAWN = "samples: {prompts: [a], every_share: 1, "
 MANY = f"matrix: {{batch_size: {list(range(1, 41))}, seed: {list(range(40))}}}"
 # (what is written, code, what stands at the reported place, a word of the message or hint)
 CASES = [
@@ -138,6 +139,8 @@ CASES = [
     (with_line("budget: {max_usd: 1e-9}"), "budget_below_checkpoint", "1e-9", "checkpoint"),
     (with_line(GRID), "too_many_runs", "{batch", "1000000000"),
     (with_line("matrix: {stages.7.lr: [1]}"), "unknown_field", "[1]", "entry 7"),
+    (with_line(DRAWN + "guidance_interval: [3, 1]}"), "does_not_fit", "{prompts", "low must be below high"),
+    (with_line(DRAWN + "seeds: [1, 2]}"), "does_not_fit", "{prompts", "2 seeds for 1 prompts"),
     (with_line("output: /etc"), "unknown_field", "output", "output"),
     (with_line("out: runs/../../x"), "unknown_field", "out", "out"),
     (with_line("env: {LD_PRELOAD: x.so}"), "unknown_field", "env", "env"),

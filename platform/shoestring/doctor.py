@@ -157,7 +157,9 @@ def place(url: str) -> tuple[object, ...]:
 
 def shown_url(url: str) -> str:
     """The address without its password."""
-    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", url)
+    from shoestring.db import redacted
+
+    return redacted(url)
 
 
 def data_sets(home: Home) -> list[Check]:

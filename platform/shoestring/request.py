@@ -203,7 +203,8 @@ class Request(Recipe):
             self.probe()
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise PydanticCustomError("does_not_fit", "{message}", {"message": message}) from None
+            part = "samples: " if error.title == "Samples" else ""
+            raise PydanticCustomError("does_not_fit", "{message}", {"message": part + message}) from None
         return self
 
     def probe(self) -> TrainConfig:
