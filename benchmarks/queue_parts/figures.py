@@ -43,7 +43,7 @@ FIGURES = {
         Figure("claim_p99_ms", "a claim, p99, ms"),
         Figure("claim_max_ms", "the worst claim, ms", below=500, every=True),
         Figure("page_ms", "a page of 200 runs, ms", below=200),
-        Figure("whole_list_ms", "all runs at once, ms"),
+        Figure("many_ms", "10,000 runs at once, ms"),
         Figure("points_per_s", "metric points written/s"),
         Figure("chart_ms", "a chart of 10 runs, ms", below=300),
         Figure("last_ms", "last values of 10 runs, ms"),
@@ -58,8 +58,12 @@ FIGURES = {
     ),
     "beside": (
         Figure("ours_per_s", "runs/s"),
+        Figure("ours_client_ms", "CPU of workers, ms a run"),
+        Figure("ours_server_ms", "CPU of the server, ms a run"),
         Figure("theirs_per_s", "procrastinate, jobs/s"),
-        Figure("ratio", "ratio", least=3),
+        Figure("theirs_client_ms", "its CPU of workers, ms a job"),
+        Figure("theirs_server_ms", "its CPU of the server, ms a job"),
+        Figure("ratio", "ratio of jobs/s", least=3),
     ),
 }
 

@@ -73,3 +73,16 @@ def fill(db: Database, folder: Path, n: int) -> None:
         if n > 1:
             conn.execute(text(copy), {"n": n - 1})
             conn.execute(text(event))
+    settle(db)
+
+
+def settle(db: Database) -> None:
+    """Do now what each database does by itself soon after such a load: move SQLite's log into its file, gather
+    PostgreSQL's statistics."""
+    if db.path is None:
+        with db.write() as conn:
+            conn.exec_driver_sql("ANALYZE")
+        return
+    raw = db.engine.raw_connection()  # a checkpoint is no transaction
+    raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw.close()

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 from shoestring import migrate
 from shoestring.db import Database
 
@@ -60,6 +61,12 @@ class Places:
             return
         for file in self.folder.glob(f"{db.path.name}*"):
             file.unlink()
+
+    def server_cpu_s(self) -> float:
+        """CPU seconds of the server's processes that have ended: of every connection that is closed."""
+        assert self.server
+        spent = psutil.Process(self.server.server.get_pid()).cpu_times()
+        return spent.children_user + spent.children_system
 
     def settings(self) -> dict[str, str]:
         """What durability rests on, as each database says it. Exits where a commit would not be durable."""

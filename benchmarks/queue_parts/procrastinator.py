@@ -31,10 +31,11 @@ async def main() -> None:
                 await nothing.batch_defer_async(*({"number": i} for i in range(first, min(n, first + 1000))))
         print("ready", flush=True)
         sys.stdin.readline()
-        began = time.monotonic()
+        began, cpu_began = time.monotonic(), time.process_time()
         if sys.argv[2] == "work":
             await app.run_worker_async(wait=False, concurrency=1, install_signal_handlers=False, listen_notify=False)
-    print(json.dumps({"n": len(done), "began": began, "last": done[-1] if done else began}))
+    cpu_s = time.process_time() - cpu_began
+    print(json.dumps({"n": len(done), "began": began, "last": done[-1] if done else began, "cpu_s": cpu_s}))
 
 
 asyncio.run(main())
