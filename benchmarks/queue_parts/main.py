@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,12 @@ class Size:
     claims_of_many: int = 2_000
     files: int = 3
     specs: int = 1_000  # in a file
-    jobs: int = 2_000
-    rounds: int = 3
-    turns: int = 5  # rounds of `beside`
+    jobs: int = 1_000
+    rounds: dict[str, int] = field(default_factory=lambda: {"race": 3, "load": 2, "submit": 3, "beside": 5})
 
 
-QUICK = Size(claims=200, queued=500, points=10_000, claims_of_many=50, files=2, specs=20, jobs=50, rounds=1, turns=1)
+ONCE = dict.fromkeys(PARTS, 1)
+QUICK = Size(claims=200, queued=500, points=10_000, claims_of_many=50, files=2, specs=20, jobs=50, rounds=ONCE)
 
 
 def main(about: str) -> None:
@@ -47,7 +47,7 @@ def main(about: str) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them if none is named")
     parser.add_argument("--databases", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 8], help="claimers in a race, workers beside")
-    parser.add_argument("--rounds", type=int, help="of every part, instead of 3 (beside: 5)")
+    parser.add_argument("--rounds", type=int, help="of every part, instead of 3 (load: 2, beside: 5)")
     parser.add_argument("--quick", action="store_true", help="everything small: whether it works, not how fast")
     parser.add_argument("--procrastinate", type=Path, metavar="FOLDER", help="where pip put procrastinate")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here too")
@@ -63,7 +63,7 @@ def main(about: str) -> None:
         for said in answer["settings"].values():
             print(said)
         for part in args.parts or PARTS:
-            rounds = args.rounds or (size.turns if part == "beside" else size.rounds)
+            rounds = args.rounds or size.rounds[part]
             answer["parts"][part] = in_turns(part, rounds, measures(part, places, size, args))
             figures.show(part, answer["parts"][part])
     print(f"took {time.monotonic() - began:.0f} s; load {os.getloadavg()[0]:.2f} after")
@@ -80,12 +80,14 @@ def measures(part: str, places: Places, size: Size, args: argparse.Namespace) ->
     """What a round of this part measures, by name."""
     found: dict[str, Measure] = {}
     if part == "beside":
-        if args.procrastinate is None or not (args.procrastinate / "procrastinate").is_dir():
+        packages = args.procrastinate
+        if packages is None or not (packages / "procrastinate").is_dir():
+            packages = None
             print(HOW, file=sys.stderr)
         for n in args.processes:
             for kind in places.kinds:
-                if kind == "postgresql" and args.procrastinate:
-                    found[f"{kind}, {n} workers"] = lambda i, n=n: beside(places, args.procrastinate, n, size.jobs, i)
+                if kind == "postgresql" and packages:
+                    found[f"{kind}, {n} workers"] = lambda i, n=n: beside(places, packages, n, size.jobs, i)
                 else:
                     found[f"{kind}, {n} workers"] = lambda i, n=n, kind=kind: alone(places, kind, n, size.jobs)
         return found
