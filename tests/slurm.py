@@ -191,7 +191,7 @@ def free_ports(n: int) -> list[int]:
             one.close()
 
 
-def wait_for(truth: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(truth: Callable[[], object], seconds: float = 120) -> None:
     """Wait until it is true."""
     deadline = time.monotonic() + seconds
     while not truth():

@@ -26,7 +26,7 @@ from shoestring_trainer.run_dir import RunDir
 from slurm import Slurm, wait_for
 
 STEPS, ENDLESS = 12, 1_000_000
-LEASE_S = 60
+LEASE_S = 120
 
 
 @dataclass

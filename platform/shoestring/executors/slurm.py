@@ -159,8 +159,10 @@ class SlurmExecutor:
         if grace_s > 0:
             self.withdraw(handle)
             self._scancel(handle, "--batch", "--signal=USR2")
-            while time.monotonic() < deadline and self.poll([handle])[handle] in ("RUNNING", "UNKNOWN"):
-                time.sleep(min(1.0, grace_s / 10))
+        while time.monotonic() < deadline:
+            if self.poll([handle])[handle] == "GONE":
+                return
+            time.sleep(min(1.0, grace_s / 10))
         self._scancel(handle)
         self._cancelled.add(handle)
 
