@@ -49,7 +49,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 @functools.lru_cache(1024)
 def _nearest(word: str, names: tuple[str, ...]) -> str:
     place = bisect.bisect(names, word)  # of a thousand names only those that begin alike are compared
-    near = names if len(names) <= 100 else names[max(0, place - 50) : place + 50]
+    near = names if len(names) <= 100 else names[max(0, place - 20) : place + 20]
     close = difflib.get_close_matches(word, near, n=1, cutoff=0.6) if len(word) <= 64 else []
     if close:
         return f"did you mean `{close[0]}`?"

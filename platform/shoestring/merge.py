@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,7 +48,11 @@ class Family:
     def members(self) -> Iterator[tuple[str, Node]]:
         """(name, merged node) of every experiment and matrix point, as far as there are no more than are allowed."""
         assert self.experiments is not None
-        n_points = 0
+        counts = [_n_points(node.get("matrix")) for node in self.experiments.value.values()]
+        if max(counts, default=0) <= MAX_RUNS < sum(counts):
+            what = f"{sum(counts)} combinations in all; at most {MAX_RUNS}"
+            self._refuse(self.experiments, "too_many_runs", what, "split the file, or use a sweep")
+            return
         for name, node in self.experiments.value.items():
             if enough(self.faults):
                 return
@@ -60,13 +65,7 @@ class Family:
             merged = self._with_parents(name, node, ())
             if merged is not None:
                 merged = overlay(self.defaults, merged)
-                for member in self._matrix(name, merged, node.get("matrix")):
-                    n_points += 1
-                    if n_points > MAX_RUNS:
-                        what = f"more than {MAX_RUNS} combinations in the file"
-                        self._refuse(self.experiments, "too_many_runs", what, "split the file, or use a sweep")
-                        return
-                    yield member
+                yield from self._matrix(name, merged, node.get("matrix"))
 
     def _with_parents(self, name: str, node: Node, below: tuple[str, ...]) -> Node | None:
         own = replace(node, value={k: v for k, v in node.value.items() if k not in NOT_INHERITED})
@@ -101,10 +100,7 @@ class Family:
             what = "a matrix maps dotted paths to lists of values"
             self._refuse(bad[0] if bad else matrix, "bad_matrix", what, "model.experts.count: [1, 4]")
             return
-        n_points = 1
-        for axis in axes.values():
-            n_points *= len(axis.value)
-        if n_points > MAX_RUNS:
+        if (n_points := _n_points(matrix)) > MAX_RUNS:
             what = f"{n_points} combinations; at most {MAX_RUNS}"
             self._refuse(matrix, "too_many_runs", what, "use a sweep for a large search")
             return
@@ -140,6 +136,12 @@ class Family:
 
     def _refuse(self, node: Node, code: str, message: str, hint: str) -> None:
         self.faults.append(at(self.file, node, code, message, hint))
+
+
+def _n_points(matrix: Node | None) -> int:
+    """How many combinations a matrix asks for; 1 without one, or with one that is none."""
+    axes = matrix.value.values() if matrix is not None and isinstance(matrix.value, dict) else ()
+    return math.prod(len(axis.value) for axis in axes if isinstance(axis.value, list))
 
 
 def with_preset(file: str, node: Node, faults: list[Fault]) -> Node:

@@ -16,7 +16,8 @@ from shoestring.spec_parts import SPEC_VERSION, ExperimentSpec, FileSpec, SweepS
 from shoestring.yaml_source import MAX_FAULTS, Document, Node, bad_character, load, parse, shown
 
 MAX_PROMPTS_BYTES, MAX_PROMPTS = 64 * 1024, 64
-MAX_CHOICES = 1000  # in all sweeps of a file: each is tried on the sweep's base
+MAX_STAGES = 5000  # of all runs of a file
+MAX_TRIED = 500  # values in all sweeps of a file: each choice and each end of a range is tried on the sweep's base
 
 
 @dataclass(frozen=True)
@@ -67,23 +68,41 @@ def validate(document: Document, project_root: Path) -> Spec:
     if version is not None and isinstance(version.value, bool):  # True == 1, to Pydantic too
         faults.append(at(file, version, "bad_choice", f"{version.value} is not a version", "write version: 1"))
     top = _checked(file, root, FileSpec, faults)
-    experiments = []
+    experiments: list[Experiment] = []
     written = root.get("experiments")
     if written is not None and isinstance(written.value, dict):
-        prompts = Prompts(file, project_root.resolve(), faults)
-        for name, node in Family(file, _with_mapping_defaults(root), faults).members():
-            node = with_stage_defaults(with_preset(file, prompts.filled_in(node), faults))
-            spec = _checked(file, node, ExperimentSpec, faults, extra=STAGE_DEFAULTS)
-            if spec is not None:
-                experiments.append(Experiment(name, spec, node))
-            elif enough(faults):
-                break
+        experiments = _experiments(file, root, project_root, faults)
         if not faults:
             faults += _too_many(file, written, experiments)
         faults += _sweep_faults(file, root, written.value, top)
     if faults or top is None:
         raise SpecInvalid(distinct(faults))
     return Spec(file, root, top, tuple(experiments))
+
+
+def _experiments(file: str, root: Node, project_root: Path, faults: list[Fault]) -> list[Experiment]:
+    """Every experiment and matrix point that is valid, as long as there are neither too many of them nor of faults."""
+    found = []
+    n_stages = 0
+    prompts = Prompts(file, project_root.resolve(), faults)
+    for name, node in Family(file, _with_mapping_defaults(root), faults).members():
+        node = with_stage_defaults(with_preset(file, prompts.filled_in(node), faults))
+        n_stages += _length(node.get("stages")) * _length(node.get("seeds"))
+        if n_stages > MAX_STAGES:
+            what = f"more than {MAX_STAGES} stages in all runs"
+            faults.append(at(file, root.nearest(("experiments",)), "too_many_runs", what, "split the file"))
+            break
+        spec = _checked(file, node, ExperimentSpec, faults, extra=STAGE_DEFAULTS)
+        if spec is not None:
+            found.append(Experiment(name, spec, node))
+        elif enough(faults):
+            break
+    return found
+
+
+def _length(node: Node | None) -> int:
+    """How many a list holds; 1 for anything else."""
+    return len(node.value) if node is not None and isinstance(node.value, list) else 1
 
 
 def _checked(file: str, node: Node, model: type[BaseModel], faults: list[Fault], extra: tuple[str, ...] = ()) -> Any:
@@ -133,10 +152,11 @@ def _sweep_faults(file: str, root: Node, names: dict[str, Node], top: FileSpec |
             faults.append(at(file, base, "bad_search", what, "sweep an experiment without a matrix"))
     for name, spec in (top.sweeps if top else {}).items():
         faults += _clashes(file, root.nearest(("sweeps", name)), spec)
-    n_choices = sum(len(s.choices or ()) for spec in (top.sweeps if top else {}).values() for s in spec.search.values())
-    if n_choices > MAX_CHOICES:
-        what = f"{n_choices} choices in all sweeps; at most {MAX_CHOICES}"
-        faults.append(at(file, root.nearest(("sweeps",)), "bad_search", what, "write `low` and `high`"))
+    searched = [s for spec in (top.sweeps if top else {}).values() for s in spec.search.values()]
+    n_tried = sum(len(s.choices or s.ends) for s in searched)
+    if n_tried > MAX_TRIED:
+        what = f"{n_tried} choices and ends of ranges in all sweeps; at most {MAX_TRIED}"
+        faults.append(at(file, root.nearest(("sweeps",)), "bad_search", what, "split the file"))
     return faults
 
 
