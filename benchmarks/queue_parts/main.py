@@ -59,13 +59,16 @@ def main(about: str) -> None:
     answer: dict[str, Any] = {"cores": os.cpu_count(), "load_before": os.getloadavg()[0], "parts": {}}
     print(f"{answer['cores']} cores, load {answer['load_before']:.2f} before")
     with Places(tuple(args.databases)) as places:
-        answer["settings"] = places.settings()
+        answer |= {"settings": places.settings(), "sync_ms": [places.sync_ms()]}
         for said in answer["settings"].values():
             print(said)
         for part in args.parts or PARTS:
             rounds = args.rounds or size.rounds[part]
             answer["parts"][part] = in_turns(part, rounds, measures(part, places, size, args))
             figures.show(part, answer["parts"][part])
+            answer["sync_ms"].append(places.sync_ms())
+    syncs = ", ".join(f"{ms:.2f}" for ms in answer["sync_ms"])
+    print(f"\nmaking 4 KiB durable took {syncs} ms (medians, before and after each part)")
     print(f"took {time.monotonic() - began:.0f} s; load {os.getloadavg()[0]:.2f} after")
     if args.json:
         args.json.write_text(json.dumps(answer, indent=1))
