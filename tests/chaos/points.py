@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,9 +67,15 @@ def attempt(url: str, folder: Path, trainer: Trainer, point: CrashPoint, referen
 def every(
     make: Iterator[str], folder: Path, trainer: Trainer, points: list[CrashPoint], references: dict[int, Outcome]
 ) -> Iterator[tuple[CrashPoint, list[str]]]:
-    """Try each of `points` on a database of its own from `make`; yield it with its problems."""
-    for number, point in enumerate(points):
-        yield point, attempt(next(make), folder / f"{number:03d}", trainer, point, references)
+    """Try each of `points` on a database of its own from `make`, two at a time; yield it with its problems."""
+    urls = [next(make) for _ in points]
+    with ThreadPoolExecutor(2) as pool:
+        tries = [
+            pool.submit(attempt, url, folder / f"{number:03d}", trainer, point, references)
+            for number, (url, point) in enumerate(zip(urls, points, strict=True))
+        ]
+        for point, tried in zip(points, tries, strict=True):
+            yield point, tried.result()
 
 
 def _submit(url: str, folder: Path, trainer: Trainer) -> None:
