@@ -86,7 +86,7 @@ def resume(db: Database, run_id: int, *, max_usd: float | None = None, now: floa
                 f"run {run_id} has spent ${usd(row.spent_micro):.4f} of max_usd ${usd(cap):.4f}",
                 f"give it a higher cap: shoestring resume {run_id} --max-usd {usd(row.spent_micro) * 2 or 1:.4f}",
             )
-        columns = {"reason": "", "max_micro": cap, "run_after": at}
+        columns: dict[str, Any] = {"reason": "", "max_micro": cap, "run_after": at}
         move(conn, run_id, ("paused", "queued"), at, "resumed", token=row.lease_token, **columns)
         return "queued"
 
