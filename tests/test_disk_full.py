@@ -22,7 +22,7 @@ from shoestring_trainer.failures import DiskFull, exit_code
 from shoestring_trainer.journal import Journal, read
 from shoestring_trainer.manifest import read_manifest
 from shoestring_trainer.prepare.procedural import procedural_set
-from shoestring_trainer.run_dir import EXIT_TRY_AGAIN, Result, RunDir
+from shoestring_trainer.run_dir import Result, RunDir
 from shoestring_trainer.supervise import Stop
 from shoestring_trainer.train import train
 from test_train import config, pictures, run_dir, same_results, series, tensors
@@ -179,8 +179,11 @@ def a_disk_without_one_byte_left_is_told_by_the_exit_code_alone(tmp_path, job):
     try:
         run = run_dir(disk.folder / "run", job)
         result = train(run.root, 1, AtStep({4: disk.fill}))
-        assert (result.outcome, result.failure_class, exit_code(result)) == ("failed", "disk_full", EXIT_TRY_AGAIN)
-        assert "no room for result.json, which was to say: failed disk_full" in result.detail and run.read_result(1) is None
+        assert (result.outcome, result.failure_class, exit_code(result)) == ("failed", "disk_full", 75)
+        assert (
+            "no room for result.json, which was to say: failed disk_full" in result.detail
+            and run.read_result(1) is None
+        )
         assert not list(run.attempt(1).glob(".*"))
     finally:
         disk.close()
