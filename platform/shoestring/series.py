@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections.abc import Sequence
 
-from sqlalchemy import String, and_, column, func, or_, select, values
+from sqlalchemy import String, and_, column, func, or_, select, true, values
 
 from shoestring.db import Database
 from shoestring.records import Series
@@ -58,6 +58,7 @@ def last_values(db: Database, run_ids: Sequence[int], keys: Sequence[str]) -> di
     names = values(column("key", String), name="names").data([(key,) for key in dict.fromkeys(keys)]).cte()
     step = select(func.max(metrics.c.step)).where(metrics.c.run_id == runs.c.id, metrics.c.key == names.c.key)
     last = select(runs.c.id.label("run_id"), names.c.key, step.scalar_subquery().label("step"))
+    last = last.select_from(runs).join(names, true())  # every key of every run
     last_of = last.where(runs.c.id.in_(list(run_ids))).subquery()  # one look into the index for each
     same = [metrics.c[name] == last_of.c[name] for name in ("run_id", "key", "step")]
     found: dict[int, dict[str, float]] = {}
