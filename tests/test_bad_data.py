@@ -98,6 +98,12 @@ def test_an_archive_with_another_name_in_it_is_refused_whole(tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == ["p.zip"]
 
 
+def test_the_names_that_the_package_uses_are_read(tmp_path):
+    names = ("1f600", "1f468-200d-1f469", "1f3f4-e0067_e0062_e0065_e006e_e0067")
+    found = read_pictures(archive(tmp_path / "p.zip", {f"{name}.webp": name.encode() for name in names}))
+    assert sorted(found.values()) == sorted(name.encode() for name in names)
+
+
 def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path):
     with pytest.raises(BadData, match="of 9000000 bytes"):
         read_pictures(archive(tmp_path / "one.zip", {"1f600.webp": b"\0" * 9_000_000}))

@@ -54,7 +54,7 @@ def read_pictures(archive: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(archive) as pictures:
             entries = pictures.infolist()
-            odd = [e for e in entries if not re.fullmatch(r"[0-9a-f-]+\.webp", e.filename)]
+            odd = [e for e in entries if not re.fullmatch(r"[0-9a-f_-]+\.webp", e.filename)]
             large = [e for e in entries if e.file_size > MAX_PICTURE_BYTES]
             if odd or large:
                 bad = (odd or large)[0]
