@@ -39,7 +39,9 @@ def finish(db, outcome: str, failure_class: str = "") -> int:
 
 
 def test_a_submitted_run_carries_everything_that_was_asked(db, submit, submission, tmp_path: Path):
-    done = submit(tags=("a", "b"), priority=3, max_usd=0.5, plan={"usd": {"p50": 1.0}}, provenance={"git_commit": "c0ffee"})
+    done = submit(
+        tags=("a", "b"), priority=3, max_usd=0.5, plan={"usd": {"p50": 1.0}}, provenance={"git_commit": "c0ffee"}
+    )
     run = queries.run(db, done.run_id)
     assert not done.existed and (run.state, run.want, run.n_steps, run.generation) == ("queued", "run", 100, 0)
     assert (run.tags, run.priority, run.max_usd, run.planned_usd) == (("a", "b"), 3, 0.5, 0.01)
