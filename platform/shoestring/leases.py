@@ -91,7 +91,8 @@ def claim(
         else:
             detail = {"from": "queued", "to": "leased", "worker": worker_id}
             note(conn, at, "claimed", row.id, row.lease_token, **detail)
-        return None if row is None else Lease(row.id, row.lease_token, nonce, worker_id, lease_s, rows.run(row))
+    # outside the transaction: others are waiting for SQLite's lock
+    return None if row is None else Lease(row.id, row.lease_token, nonce, worker_id, lease_s, rows.run(row))
 
 
 def _claim(
