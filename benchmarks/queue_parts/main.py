@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ class Size:
     files: int = 3
     specs: int = 1_000  # in a file
     jobs: int = 1_000
-    rounds: dict[str, int] = field(default_factory=lambda: {"race": 3, "load": 2, "submit": 3, "beside": 5})
+    rounds: dict[str, int] = field(default_factory=lambda: {"race": 2, "load": 2, "submit": 2, "beside": 3})
 
 
 ONCE = dict.fromkeys(PARTS, 1)
@@ -47,7 +48,7 @@ def main(about: str) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them if none is named")
     parser.add_argument("--databases", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 8], help="claimers in a race, workers beside")
-    parser.add_argument("--rounds", type=int, help="of every part, instead of 3 (load: 2, beside: 5)")
+    parser.add_argument("--rounds", type=int, help="of every part, instead of 2 (beside: 3)")
     parser.add_argument("--quick", action="store_true", help="everything small: whether it works, not how fast")
     parser.add_argument("--procrastinate", type=Path, metavar="FOLDER", help="where pip put procrastinate")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here too")
@@ -55,6 +56,7 @@ def main(about: str) -> None:
     if unknown := [part for part in args.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: {', '.join(PARTS)}")
     size = QUICK if args.quick else Size()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: told to stop"))  # and take the server along
     began = time.monotonic()
     answer: dict[str, Any] = {"cores": os.cpu_count(), "load_before": os.getloadavg()[0], "parts": {}}
     print(f"{answer['cores']} cores, load {answer['load_before']:.2f} before")
