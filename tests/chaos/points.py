@@ -18,7 +18,7 @@ from shoestring.worker import Worker
 from chaos import crash
 from chaos.checker import check
 from chaos.jobs import Outcome, Trainer
-from chaos.pool import FORKS, PACE
+from chaos.pool import PACE, fork
 
 PATIENCE_S = 120.0
 
@@ -85,8 +85,7 @@ def _submit(url: str, folder: Path, trainer: Trainer) -> None:
 
 
 def _work(url: str, folder: Path, trainer: Trainer, how: tuple[str, ...]) -> int | None:
-    process = FORKS.Process(target=_be_worker, args=(url, folder, trainer, how), daemon=True)
-    process.start()
+    process = fork(_be_worker, url, folder, trainer, how)
     process.join(PATIENCE_S)
     process.kill()
     return process.exitcode

@@ -5,10 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
+import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from shoestring.attempt import Pace
 from shoestring.db import Database
@@ -21,7 +26,21 @@ from chaos.jobs import Trainer
 LEASE_S = 3.0
 PACE = Pace(lease_s=LEASE_S, beat_s=0.3, poll_s=0.05, grace_s=30.0)
 FORKS = multiprocessing.get_context("forkserver")
+STARTING = threading.Lock()
 FORKS.set_forkserver_preload(["shoestring.worker", "psycopg", "sqlalchemy.dialects.postgresql", __name__])
+
+
+def fork(target: Callable[..., None], *args: Any) -> BaseProcess:
+    """Start `target(*args)` as a process. What `__main__` is here (a page's script, in tests) is no business of it."""
+    process = FORKS.Process(target=target, args=args, daemon=True)
+    with STARTING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
+    return process
 
 
 @dataclass
@@ -44,9 +63,7 @@ class Pool:
                 self._signal(pid, signal.SIGCONT)
         self._alive = [process for process in self._alive if process.is_alive()]
         while len(self._alive) < self.size:
-            process = FORKS.Process(target=serve, args=(self.url, self.root, self.trainer, self.skew), daemon=True)
-            process.start()
-            self._alive.append(process)
+            self._alive.append(fork(serve, self.url, self.root, self.trainer, self.skew))
 
     def freeze(self, pid: int, seconds: float) -> None:
         """Stop a worker (SIGSTOP) and wake it after so long."""
