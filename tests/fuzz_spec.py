@@ -241,6 +241,18 @@ def limit_growth() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def draw_a_few() -> None:
+    """Let Hypothesis build its tables of characters, which it keeps beside the project, before memory is limited."""
+
+    @seed(0)
+    @settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(FILE, st.text(min_size=1))
+    def drawn(content: bytes, text: str) -> None:
+        assert isinstance(content, bytes) and text
+
+    drawn()
+
+
 def round_of(number: int, n_examples: int, root: Path, seen: Counter[str]) -> None:
     """Throw so many files, drawn from seed `number`."""
 
@@ -262,6 +274,7 @@ def main(argv: list[str]) -> int:
         shutil.copytree(ROOT / "prompts", Path(root) / "prompts")
         for text in FILES:  # everything is imported and cached before the limit
             assert read(text.encode(), Path(root)) == "accepted", text
+        draw_a_few()
         limit_growth()
         while number == first or time.monotonic() - began < seconds:
             try:
