@@ -206,3 +206,10 @@ def test_text_from_outside_is_escaped():
 def test_the_bar_marks_the_plan_inside_the_cap():
     assert "width:25.0%" in words.bar(0.01, 0.02, 0.04) and "left:50.0%" in words.bar(0.01, 0.02, 0.04)
     assert words.bar(0.0, 0.0, None) == ""
+
+
+def test_a_curve_of_one_point_went_nowhere():
+    one = Series(
+        run_id=1, key="val/loss", step=[0], value=[0.6119], images=[0.0], flops=[0.0], usd=[0.0], seconds=[0.0]
+    )
+    assert takeaways.of_curves([one], {1: "a"}, "val/loss", "minimize", "dollars").endswith("its only point so far.")

@@ -51,6 +51,8 @@ def of_curves(series: Sequence[Series], names: Mapping[int, str], metric: str, w
         return f"No {metric} has been recorded yet."
     if len(drawn) == 1:
         one = drawn[0]
+        if len(one.value) == 1:
+            return f"{metric} is {value(one.value[0])} at step {one.step[0]:,}, its only point so far."
         return f"{metric} went from {value(one.value[0])} to {value(one.value[-1])} in {one.step[-1]:,} steps."
     reach = min(getattr(s, field)[-1] for s in drawn)
     at = usd(reach) if x == "dollars" else f"{reach:,.0f} {x if x != 'step' else 'steps'}"
