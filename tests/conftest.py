@@ -12,6 +12,7 @@ from postgres import Postgres
 from shoestring import actions, migrate
 from shoestring.actions import Submission
 from shoestring.db import Database
+from shoestring.home import Home
 from shoestring_trainer import config as c
 from shoestring_trainer.presets import PRESETS
 from sqlalchemy.engine import make_url
@@ -48,6 +49,20 @@ def postgres() -> Iterator[Postgres]:
 def sqlite_db(migrated: Path, tmp_path: Path) -> Database:
     """An SQLite database of this test's own."""
     return Database(f"sqlite:///{shutil.copy(migrated, tmp_path / 'shoestring.db')}")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A project of this test's own."""
+    home = Home(tmp_path, tmp_path / "state")
+    home.state.mkdir()
+    return home
+
+
+@pytest.fixture
+def sqlite(home: Home, migrated: Path) -> Database:
+    """The SQLite database of `home`."""
+    return Database(f"sqlite:///{shutil.copy(migrated, home.state / 'shoestring.db')}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

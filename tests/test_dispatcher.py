@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,18 +38,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> c.DataConfig:
     folder = tmp_path_factory.mktemp("data") / "procedural-16"
     procedural_set(copies=1).write(folder)
     return read_manifest(folder)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path, tmp_path / "state")
-    home.state.mkdir()
-    return home
-
-
-@pytest.fixture
-def sqlite(home: Home, migrated: Path) -> Database:
-    return Database(f"sqlite:///{shutil.copy(migrated, home.state / 'shoestring.db')}")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,18 +21,6 @@ from shoestring.home import Home
 from shoestring_trainer.run_dir import RunDir
 
 SHOESTRING = [sys.executable, "-m", "shoestring.cli.main"]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path, tmp_path / "state")
-    home.state.mkdir()
-    return home
-
-
-@pytest.fixture
-def sqlite(home: Home, migrated: Path) -> Database:
-    return Database(f"sqlite:///{shutil.copy(migrated, home.state / 'shoestring.db')}")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from shoestring_trainer.run_dir import Result
 from shoestring import queries, runs
 from shoestring.attempt import Pace, Progress
 from shoestring.db import Database
-from shoestring.errors import EnvironmentProblem, LeaseLost, ShoestringError, UsageError
+from shoestring.errors import EnvironmentProblem, LeaseLost, UsageError
 from shoestring.executors.jobs import job_path, read_job
 from shoestring.executors.local import Launch
 from shoestring.executors.slurm import Job, SlurmExecutor
@@ -114,9 +114,7 @@ class Dispatcher(Worker):
             finally:
                 for flight in self.flights:
                     flight.heart.stop()
-                with contextlib.suppress(ShoestringError):
-                    runs.leave(self.db, self.id)
-                worked.interrupted = bool(self.interrupt.level)
+                self._sign_off(worked)
         self._mirror(worked)
         return worked
 
@@ -176,9 +174,7 @@ class Dispatcher(Worker):
 
     def _adopt(self) -> None:
         """Go on with what dead dispatchers of this machine left, and withdraw jobs of runs that have moved on."""
-        for other in queries.workers(self.db):
-            if other.state != "gone" and _dead(other.id):
-                runs.leave(self.db, other.id)
+        self._strike_off_the_dead(_dead)
         waiting: list[Job] = []
         with contextlib.suppress(Silent):
             waiting = self.slurm.waiting_under(self.home.runs)  # before the runs: a claim comes before its job

@@ -85,16 +85,20 @@ class Worker:
                     time.sleep(IDLE_S)
             finally:
                 self._run_id = None
-                with contextlib.suppress(ShoestringError):
-                    runs.leave(self.db, self.id)
-                worked.interrupted = bool(self.interrupt.level)
+                self._sign_off(worked)
         self._mirror(worked)
         return worked
 
-    def _strike_off_the_dead(self) -> None:
+    def _sign_off(self, worked: Worked) -> None:
+        """Leave the roster, as far as the database lets."""
+        with contextlib.suppress(ShoestringError):
+            runs.leave(self.db, self.id)
+        worked.interrupted = bool(self.interrupt.level)
+
+    def _strike_off_the_dead(self, dead: Callable[[str], bool] = runs.provably_dead) -> None:
         """Take workers of this machine whose process is gone off the roster; they could not do it themselves."""
         for other in queries.workers(self.db):
-            if other.state != "gone" and runs.provably_dead(other.id):
+            if other.state != "gone" and dead(other.id):
                 runs.leave(self.db, other.id)
 
     def _claim(self, room: runs.Room) -> runs.Lease | None:

@@ -63,6 +63,7 @@ def read_pictures(archive: Path) -> dict[str, bytes]:
                 raise BadData(f"{archive} unpacks to {total} bytes, more than {MAX_ARCHIVE_BYTES}")
             return {join_code(Path(e.filename).stem): pictures.read(e) for e in entries}
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        # zipfile's own words for: damaged, packed in a way it does not know, encrypted
         raise BadData(f"{archive} cannot be read ({error}): delete it and fetch it again") from error
 
 
