@@ -17,10 +17,10 @@ from sqlalchemy import Connection, create_engine, select
 
 from chaos.jobs import EXACT, Outcome, Point, weights
 from chaos.pool import LEASE_S
-from chaos.storm import ELSEWHERE
+from chaos.storm import ELSEWHERE, FROZEN_LEASES
 
 SLACK_S = 2.5  # a busy machine's: noticing, a step, a checkpoint
-LANDED = 0.9  # at least this share of the kills must have ended an attempt in its middle
+LANDED = 0.9  # at least this share of the faults must have met an attempt in its middle
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Report:
     runs: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     aimed: int = 0  # faults that were aimed at a run
-    landed: int = 0  # faults after which the attempt they met did not succeed
+    landed: int = 0  # faults that ended the attempt they met, or held it up for as long as its worker was frozen
     attempts: int = 0
     points: int = 0  # metric points compared with the undisturbed run's
     steps_again: int = 0  # steps done twice, the price of the faults
@@ -162,7 +162,7 @@ def _faults(
         middle = 0 < fault["step"] < fault["n_steps"]
         if attempt is None or not middle:
             continue
-        report.landed += attempt.outcome != "succeeded"
+        report.landed += attempt.outcome != "succeeded" or _slept(fault, attempt)
         if fault["kind"] in ("worker", "trainer"):
             later = [e.at for e in by_run[fault["run"]] if e.kind == "started" and e.at > fault["at"]]
             report.back_s += [min(later) - fault["at"]] if later else []
@@ -170,7 +170,12 @@ def _faults(
             report.problems += _graceful(fault, tried, done)
         report.outlived_s = max(report.outlived_s, _outlived_s(fault, report))
     if report.landed < LANDED * report.aimed:
-        report.problems.append(f"only {report.landed} of {report.aimed} faults ended an attempt in its middle")
+        report.problems.append(f"only {report.landed} of {report.aimed} faults met an attempt in its middle")
+
+
+def _slept(fault: dict[str, Any], attempt: Any) -> bool:
+    """Say whether a frozen worker ended its run only after it woke. Within its lease, the trainer may have finished."""
+    return fault["kind"] == "freeze" and attempt.ended_at - fault["at"] >= FROZEN_LEASES * LEASE_S
 
 
 def _outlived_s(fault: dict[str, Any], report: Report) -> float:

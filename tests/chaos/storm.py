@@ -28,6 +28,7 @@ from chaos.pool import LEASE_S, Pool
 
 WEIGHTS = {"worker": 45, "trainer": 40, "freeze": 15}  # queue.md's mixture, in percent
 ELSEWHERE = 0  # the run of a fault that is aimed at no run: the database, the clock
+FROZEN_LEASES = 1.6  # the shortest freeze: longer than any lease
 PATIENCE_S = 60.0  # without a run to disturb, or without progress at the end
 
 
@@ -165,7 +166,7 @@ class Storm:
     def _strike(self, fault: Fault, pid: int) -> bool:
         try:
             if fault.kind == "freeze":
-                self.pool.freeze(pid, (1.6 + fault.pick) * LEASE_S)  # longer than any lease
+                self.pool.freeze(pid, (FROZEN_LEASES + fault.pick) * LEASE_S)
             else:
                 os.kill(pid, signal.SIGTERM if fault.kind == "term" else signal.SIGKILL)
         except ProcessLookupError:
