@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept import kept_bytes
 from shoestring_trainer import flops
 from shoestring_trainer import model as model_module
 from shoestring_trainer.config import Compute, Experts, Mask, ModelConfig, NoMask, RandomMask
@@ -109,20 +110,11 @@ def test_the_memory_of_activations_is_near_what_torch_keeps_for_the_backward_pas
     model = PRESETS["spark"].model_copy(update={"experts": experts})
     mask = RandomMask(kind="random", ratio=ratio)
     net = DiT(model, (8, 8, 8), 384)
-    weights = {weight.untyped_storage().data_ptr() for weight in net.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}  # by address; holding them keeps addresses from being used again
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
     keep = sample_keep(mask, 8, 64, torch.Generator().manual_seed(0))
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        net(torch.randn(8, 8, 8, 8), torch.randn(8), Captions(torch.randn(8, 9, 384)), keep)
+    x, noise, captions = torch.randn(8, 8, 8, 8), torch.randn(8), Captions(torch.randn(8, 9, 384))
+    kept = kept_bytes(lambda: net(x, noise, captions, keep))
     estimate = flops.memory_bytes(model, (8, 8, 8), 9, mask, 8, 384)["activations"]
-    assert estimate == pytest.approx(sum(storage.nbytes() for storage in kept.values()), rel=0.1)
+    assert estimate == pytest.approx(kept, rel=0.1)
 
 
 def test_the_calibration_key_names_what_decides_the_seconds():

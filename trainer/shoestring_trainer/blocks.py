@@ -6,10 +6,13 @@ Shapes: B images, N tokens (T or K), L caption tokens, D wide (the block's own),
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shoestring_trainer.again import Made, again
 from shoestring_trainer.experts import ExpertChoice
 from shoestring_trainer.swiglu import SwiGlu
 from shoestring_trainer.widths import BlockWidths
@@ -31,10 +34,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, head_dim: int, real: Tensor | None) 
     """Multi-head attention of q (B, N, h) on k, v (B, M, h) → (B, N, h); q and k are normed over all heads at once."""
     width = q.shape[-1:]
     heads = (width[0] // head_dim, head_dim)
-    q = F.layer_norm(q, width, eps=EPS).unflatten(-1, heads).transpose(1, 2)  # (B, heads, N, head_dim)
-    k = F.layer_norm(k, width, eps=EPS).unflatten(-1, heads).transpose(1, 2)
-    v = v.unflatten(-1, heads).transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=real).transpose(1, 2).flatten(2)
+
+    def dot_products(q: Tensor, k: Tensor) -> Tensor:
+        q, k, each_v = (one.unflatten(-1, heads).transpose(1, 2) for one in (q, k, v))  # (B, heads, N, head_dim)
+        return F.scaled_dot_product_attention(q, k, each_v, attn_mask=real).transpose(1, 2).flatten(2)
+
+    normed = functools.partial(F.layer_norm, normalized_shape=width, eps=EPS)
+    return again(dot_products, Made(normed, (q,)), Made(normed, (k,)))
 
 
 class SelfAttention(nn.Module):
@@ -115,9 +121,11 @@ class DiTBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None) -> Tensor:
         """x (B, N, D), condition (B, 1, D of the backbone) after its GELU, y (B, L, D) → (B, N, D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, dim=-1)  # (B, 1, D) each
-        x = torch.addcmul(x, gate1, self.self_attention(modulate(self.norm_self(x), shift1, scale1)))
+        modulated = Made(modulate, (self.norm_self(x), shift1, scale1))
+        x = torch.addcmul(x, gate1, again(self.self_attention, modulated))
         x = x + self.cross_attention(self.norm_cross(x), y, real)
-        return torch.addcmul(x, gate2, self.ffn(modulate(self.norm_ffn(x), shift2, scale2)))
+        modulated = Made(modulate, (self.norm_ffn(x), shift2, scale2))
+        return torch.addcmul(x, gate2, again(self.ffn, modulated))
 
 
 class Head(nn.Module):

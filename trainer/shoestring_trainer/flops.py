@@ -170,9 +170,12 @@ def _block_parameters(model: ModelConfig, widths: BlockWidths) -> int:
 
 
 def _block_activations(widths: BlockWidths, n: int, length: float) -> float:
-    """Floats that one block keeps for the backward pass: inputs of norms, of products and of non-linearities."""
+    """Floats that one block keeps for the backward pass: inputs of norms, of products and of non-linearities.
+
+    But not what is made again: normed queries and keys, and what is modulated.
+    """
     dim, inner, ffn, experts = widths
-    floats = n * (13 * dim + 6 * inner) + 3 * length * dim
+    floats = n * (10 * dim + 4 * inner) + 2 * length * dim
     if experts is None:
         return floats + n * 2 * ffn
     picked = experts.count * tokens_per_expert(experts, n)

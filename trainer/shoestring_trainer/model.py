@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from shoestring_trainer import initialise
+from shoestring_trainer.again import keeping
 from shoestring_trainer.blocks import CaptionBlock, DiTBlock, Head, Mlp, norm
 from shoestring_trainer.config import ModelConfig
 from shoestring_trainer.masking import Keep, gather
@@ -101,7 +102,9 @@ class DiT(nn.Module):
 
     def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # no randomness in it
+            return checkpoint(
+                block, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (keeping(), keeping())
+            )  # no randomness in it
         return block(*inputs)
 
     def _conditions(self, c_noise: Tensor, captions: Captions) -> tuple[Tensor, Tensor, Tensor | None]:
