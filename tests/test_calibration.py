@@ -80,10 +80,10 @@ def test_measuring_again_replaces_and_keeps_the_rest():
 
 def test_an_unmeasured_model_takes_the_mean_overheads(project):
     request = survey(project / "experiments.yaml").requests[0]
-    from shoestring.cost import full_work
+    from shoestring.cost import full_work, stage_works
 
     fast, slow = OVERHEADS, Overheads(7.0, 3e-11, 1e-11, 0.01, 0.4)
-    between = Calibration("x", {}, {"m": fast, "n": slow}).overheads_of(full_work(request))
+    between = Calibration("x", {}, {"m": fast, "n": slow}).overheads_of(full_work(stage_works(request)))
     assert between and (between.startup_s, between.s_per_checkpoint) == pytest.approx((6.0, 0.3))
 
 

@@ -49,14 +49,14 @@ def costs(calibration: Calibration | None = None, row: PriceRow = ROW) -> Costs:
 
 def measured(asked: Request, seconds_of=lambda work: work.flops / 50e9, spread: float = 0.01) -> Calibration:
     shapes = {w.key: Measured(seconds_of(w), spread, w.flops, w.parameters, w.kind) for w in stage_works(asked)}
-    return Calibration("here", shapes, {full_work(asked).model_key: OVERHEADS})
+    return Calibration("here", shapes, {full_work(stage_works(asked)).model_key: OVERHEADS})
 
 
 def test_what_was_measured_is_known_best_then_what_was_fitted_then_what_is_assumed():
     asked = request()
-    known = costs(measured(asked)).steps(asked)
+    known = costs(measured(asked)).steps(stage_works(asked))
     other = asked.with_param("model.depth", 8)
-    fitted, assumed = costs(measured(asked)).steps(other), costs().steps(asked)
+    fitted, assumed = costs(measured(asked)).steps(stage_works(other)), costs().steps(stage_works(asked))
     assert {e.how for e in known} == {"measured"} and known[0].high < 1.06
     assert {e.how for e in fitted} == {"fitted"} and 1.1 < fitted[0].high < 1.6
     assert {e.how for e in assumed} == {"assumed"} and (assumed[0].low, assumed[0].high) == (0.5, 2.0)
@@ -66,7 +66,7 @@ def test_what_was_measured_is_known_best_then_what_was_fitted_then_what_is_assum
 def test_a_calibration_of_this_machine_says_nothing_of_another():
     asked = request()
     elsewhere = ROW.model_copy(update={"local": False})
-    assert {e.how for e in costs(measured(asked), elsewhere).steps(asked)} == {"assumed"}
+    assert {e.how for e in costs(measured(asked), elsewhere).steps(stage_works(asked))} == {"assumed"}
 
 
 def test_the_fit_finds_a_constant_flops_and_parameters():
@@ -99,14 +99,14 @@ def test_cadences_are_counted_as_the_trainer_counts_them(every, n, first):
 
 
 def pace(*step_s: float) -> Pace:
-    return Pace(step_s, costs(measured(request())).overheads(request()), USD_PER_S)
+    return Pace(step_s, costs(measured(request())).overheads(request(), full_work(stage_works(request()))), USD_PER_S)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0.03, 3.0), st.floats(0.005, 0.2), st.floats(0.005, 0.2))
 def test_a_schedule_spends_its_dollars_to_within_a_step_and_never_more(usd, masked_s, full_s):
     asked = request(until={"usd": usd})
-    schedule = pace(masked_s, full_s).buy(asked, usd)
+    schedule = pace(masked_s, full_s).buy(asked, usd / USD_PER_S)
     events_s = sum(vars(pace(masked_s, full_s).overheads).values())
     assert schedule.seconds <= usd / USD_PER_S + 1e-9
     assert schedule.seconds > usd / USD_PER_S - min(masked_s, full_s) - events_s
@@ -117,7 +117,7 @@ def test_a_schedule_spends_its_dollars_to_within_a_step_and_never_more(usd, mask
 def test_stages_share_the_training_seconds(usd, masked_s, full_s, share):
     stages = [{"share": s, "mask": {"kind": "none"}, "lr": 1e-3} for s in (share, 1 - share)]
     asked = request(until={"usd": usd}, stages=tuple(stages))
-    schedule = pace(masked_s, full_s).buy(asked, usd)
+    schedule = pace(masked_s, full_s).buy(asked, usd / USD_PER_S)
     assert schedule.steps[0] * masked_s / schedule.training_s == pytest.approx(
         share, abs=2 * max(masked_s, full_s) / schedule.training_s
     )
@@ -125,7 +125,7 @@ def test_stages_share_the_training_seconds(usd, masked_s, full_s, share):
 
 def test_too_few_dollars_say_how_many_are_needed():
     with pytest.raises(TooLittle) as caught:
-        pace(0.1, 0.2).buy(request(), 0.004)
+        pace(0.1, 0.2).buy(request(), 0.004 / USD_PER_S)
     assert caught.value.needed_s > 5
 
 
@@ -136,7 +136,7 @@ def test_steps_are_shared_as_steps():
 
 def test_the_schedule_prices_what_the_trainer_will_do():
     asked = request()
-    schedule = pace(0.1, 0.2).buy(asked, 0.06)
+    schedule = pace(0.1, 0.2).buy(asked, 0.06 / USD_PER_S)
     config = asked.to_config(list(schedule.steps), [0.0, 0.0], schedule.every, ROW.price("here"))
     over = pace(0.1, 0.2).overheads
     seconds = over.startup_s + schedule.training_s

@@ -25,8 +25,8 @@ LAYERS = [
     {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
     # state: SQL lives here
-    {"stored", "tables", "rows", "bulk", "db", "migrate", "states", "retries", "moves", "leases", "roster", "runs",
-     "submissions", "trials", "actions", "ledger", "series", "waiting", "queries"},
+    {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "leases", "roster",
+     "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "queries"},
     {"executors", "tracking"},
     {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings", "sweep",
      "showcase", "evaluation", "exchange", "doctor"},

@@ -73,7 +73,7 @@ def calibrated(project: Path) -> Calibration:
     for request in survey(project / "experiments.yaml").requests:
         for work in stage_works(request):
             shapes[work.key] = Measured(work.flops / 20e9, 0.01, work.flops, work.parameters, work.kind)
-        overheads[full_work(request).model_key] = Overheads(4.0, 1e-10, 1e-10, 0.01, 0.1)
+        overheads[full_work(stage_works(request)).model_key] = Overheads(4.0, 1e-10, 1e-10, 0.01, 0.1)
     calibration = Calibration(machine_name(hardware()), shapes, overheads, "now")
     write_calibration(Home.find(project).calibrations, calibration)
     return calibration

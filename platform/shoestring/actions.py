@@ -10,12 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from shoestring.budgets import Fund, closing_usd, set_cap
 from shoestring.bulk import upsert
 from shoestring.db import Database, retried
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
 from shoestring.rows import micro, usd
 from shoestring.states import LEASED, TERMINAL
+from shoestring.stored import mapping
 from shoestring.submissions import (
     Submission,
     Submitted,
@@ -26,13 +28,13 @@ from shoestring.submissions import (
     submit,
     submit_plans,
 )
-from shoestring.tables import budgets, metrics, runs, workers
+from shoestring.tables import metrics, runs, workers
 from shoestring.trials import create_sweep, finish_sweep, finish_trial, propose_trial
 
 __all__ = [
-    "Submission", "Submitted", "cancel", "create_sweep", "drain_worker", "finish_sweep", "finish_trial", "pause",
-    "propose_trial", "record_evaluation", "record_import", "resume", "retry", "set_budget", "set_priority", "submit",
-    "submit_plans", "tag",
+    "Fund", "Submission", "Submitted", "cancel", "create_sweep", "drain_worker", "finish_sweep", "finish_trial",
+    "pause", "propose_trial", "record_evaluation", "record_import", "resume", "retry", "set_budget", "set_priority",
+    "submit", "submit_plans", "tag",
 ]  # fmt: skip
 
 
@@ -81,10 +83,13 @@ def resume(db: Database, run_id: int, *, max_usd: float | None = None, now: floa
         if row.state != "paused":
             raise Conflict(f"run {run_id} is {row.state}, not paused", f"shoestring status {run_id}")
         cap = row.max_micro if max_usd is None else micro(max_usd)
-        if cap is not None and row.spent_micro >= cap:
+        closing = micro(closing_usd(mapping(row.plan)))
+        if cap is not None and row.spent_micro + closing >= cap:
+            kept = f", and a pause costs ${usd(closing):.4f}" if closing else ""
             raise Conflict(
-                f"run {run_id} has spent ${usd(row.spent_micro):.4f} of max_usd ${usd(cap):.4f}",
-                f"give it a higher cap: shoestring resume {run_id} --max-usd {usd(row.spent_micro) * 2 or 1:.4f}",
+                f"run {run_id} has spent ${usd(row.spent_micro):.4f} of max_usd ${usd(cap):.4f}{kept}",
+                f"give it a higher cap: shoestring resume {run_id} --max-usd "
+                f"{2 * usd(row.spent_micro + closing) or 1:.4f}",
             )
         columns: dict[str, Any] = {"reason": "", "max_micro": cap, "run_after": at}
         move(conn, run_id, ("paused", "queued"), at, "resumed", token=row.lease_token, **columns)
@@ -114,8 +119,7 @@ def set_budget(db: Database, project: str, max_usd: float, *, now: float | None 
     """Cap what all runs of a project spend together: no more claims, and running ones pause, once it is reached."""
     at = db.now(now)
     with db.write() as conn:
-        upsert(conn, budgets, [{"project": project, "max_micro": micro(max_usd), "updated_at": at}])
-        note(conn, at, "budget", None, project=project, max_usd=max_usd)
+        set_cap(conn, project, max_usd, at)
 
 
 def record_evaluation(

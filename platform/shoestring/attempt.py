@@ -13,6 +13,7 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import EXIT_TRY_AGAIN, NO_SPACE, Result, RunDir, checkpoint_id
 
 from shoestring import queries, runs
+from shoestring.budgets import closing_usd
 from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, LeaseLost
 from shoestring.executors.local import Handle, Launch, LocalExecutor
@@ -91,7 +92,7 @@ class Attempt:
         self._pending: list[Line] = []
         self._pace_from: tuple[int, float] | None = None  # (step, seconds) first seen in this attempt
         self._asked_why = ""
-        self._usd_per_hour = 0.0
+        self._usd_per_hour, self._closing_usd = 0.0, closing_usd(self.run.plan)
         self._began: float | None = None  # monotonic seconds
         self._ended: float | None = None
 
@@ -155,7 +156,7 @@ class Attempt:
     def _supervise(self, handle: Handle, on_beat: Callable[[], None]) -> Result:
         """Follow the trainer until it has ended, and its journal to its end."""
         tail = Tail(self.folder.journal(self.lease.token))
-        heart = Heart(self.db, self.lease, self.spent_micro, self.pace.beat_s)
+        heart = Heart(self.db, self.lease, self.spent_micro, self.pace.beat_s, round(self._closing_usd * MICRO))
 
         def beside() -> None:
             self.executor.pulse(handle)
@@ -170,6 +171,7 @@ class Attempt:
                     asked_at, self._asked_why = time.monotonic(), why
                     self._insist(lambda: runs.stopping(self.db, self.lease, self._asked_why))
                     self._tell(state="stopping", note=why)
+                    self.folder.ask_to_stop(self.lease.token, why)
                     self.executor.terminate(handle)
                 late = asked_at is not None and time.monotonic() - asked_at > self.pace.grace_s
                 if late or self.interrupt.level > 1:
@@ -220,7 +222,9 @@ class Attempt:
         if self.interrupt.level:
             return "interrupted"
         cap = self.run.max_usd
-        if heart.want == "run" and cap is not None and self._usd() >= cap:
+        if heart.used >= runs.WARN_AT and heart.want == "run":
+            self._tell(note=f"{heart.used:.0%} of its budget is spent")
+        if heart.want == "run" and cap is not None and self._usd() + self._closing_usd >= cap:
             heart.beat_once()  # the database decides, and writes down why
         if heart.want != "run":
             return "budget" if heart.budget_spent else heart.want

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, NoMask, Optimizer, TrainConfig
-from shoestring_trainer.flops import calibration_key, forward_flops, parameters, train_flops_per_image
+from shoestring_trainer.flops import TRAIN_PER_FORWARD, calibration_key, forward_flops, parameters
 from shoestring_trainer.run_dir import write_atomic
 
 from shoestring.errors import EnvironmentProblem
@@ -37,31 +38,34 @@ class Work:
     compute: Compute
     optimizer: Optimizer
 
-    @property
+    @cached_property
     def key(self) -> str:
         return calibration_key(
             self.model, self.data.shape, self.batch_size, self.mask, self.compute, self.optimizer.kind
         )
 
-    @property
+    @cached_property
     def model_key(self) -> str:
         """Names what evaluating, sampling and saving cost: the model on this data and device, whatever the mask."""
         return calibration_key(self.model, self.data.shape, 1, NoMask(kind="none"), self.compute, self.optimizer.kind)
 
-    @property
-    def flops(self) -> float:
-        """FLOPs of one step, forward and backward."""
+    @cached_property
+    def forward_parts(self) -> dict[str, float]:
+        """FLOPs of one image's forward pass under this mask, by component."""
         data = self.data
-        per_image = train_flops_per_image(self.model, data.shape, data.caption_tokens, self.mask, data.caption_dim)
-        return self.batch_size * per_image
+        return forward_flops(self.model, data.shape, data.caption_tokens, self.mask, data.caption_dim)
 
     @property
     def forward_flops(self) -> float:
         """FLOPs of one image's forward pass under this mask."""
-        data = self.data
-        return sum(forward_flops(self.model, data.shape, data.caption_tokens, self.mask, data.caption_dim).values())
+        return sum(self.forward_parts.values())
 
     @property
+    def flops(self) -> float:
+        """FLOPs of one step, forward and backward."""
+        return self.batch_size * TRAIN_PER_FORWARD * self.forward_flops
+
+    @cached_property
     def parameters(self) -> int:
         return parameters(self.model, self.data.shape[0], self.data.caption_dim)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from shoestring_trainer.config import NoMask, Price
 
@@ -40,6 +40,7 @@ class Costs:
     row: PriceRow
     calibration: Calibration
     flops_per_s: float
+    _fits: dict[tuple[Any, ...], Fit | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def price(self) -> Price:
@@ -61,35 +62,33 @@ class Costs:
         """Devices that are paid for: every GPU, or the one machine."""
         return request.compute.processes if request.compute.device == "cuda" else 1
 
-    def steps(self, request: Request) -> list[Estimate]:
-        """Seconds of one step of each stage."""
-        kinds: dict[object, Fit | None] = {}
-        return [self._step(work, kinds) for work in stage_works(request)]
+    def steps(self, works: Sequence[Work]) -> list[Estimate]:
+        """Seconds of one step of each of these, the stages of a run."""
+        return [self.step(work) for work in works]
 
     def step(self, work: Work) -> Estimate:
         """Seconds of one step of this kind."""
-        return self._step(work, {})
-
-    def _step(self, work: Work, fits: dict[object, Fit | None]) -> Estimate:
         measured = self.calibration.shapes.get(work.key) if self.row.local else None
         if measured:
             width = Z_90 * max(MIN_SPREAD, measured.spread)
             return Estimate(measured.s_per_step, 1 - min(width, 0.5), 1 + width, "measured")
-        if self.row.local and work.kind not in fits:
-            fits[work.kind] = fit(self.calibration, work.kind)
-        fitted = fits.get(work.kind)
+        fitted = self._fit(work.kind) if self.row.local else None
         if fitted:
             width = Z_90 * fitted.spread
             return Estimate(fitted.seconds(work), 1 - min(width, 0.5), 1 + width, "fitted")
         return Estimate(work.flops / self._speed(work), ASSUMED_LOW, ASSUMED_HIGH, "assumed")
 
+    def _fit(self, kind: tuple[Any, ...]) -> Fit | None:
+        if kind not in self._fits:
+            self._fits[kind] = fit(self.calibration, kind)
+        return self._fits[kind]
+
     def _speed(self, work: Work) -> float:
         """Assumed FLOP/s of all processes together; processes of one machine share its cores."""
         return self.flops_per_s * (work.compute.processes if work.compute.device == "cuda" else 1)
 
-    def overheads(self, request: Request) -> RunOverheads:
-        """Seconds of everything in this run that is no step."""
-        full = full_work(request)
+    def overheads(self, request: Request, full: Work) -> RunOverheads:
+        """Seconds of everything in this run that is no step; `full` is its `full_work`."""
         per = self.calibration.overheads_of(full) if self.row.local else None
         if per is None:
             per_flop = 1 / self._speed(full)
@@ -126,9 +125,9 @@ def stage_works(request: Request) -> list[Work]:
     return works(request.probe())
 
 
-def full_work(request: Request) -> Work:
-    """The work with every token, as evaluation and sampling do it; at the resolution of the last stage."""
-    return replace(stage_works(request)[-1], mask=NoMask(kind="none"))
+def full_work(works: Sequence[Work]) -> Work:
+    """The work with every token, as evaluation and sampling do it; at the resolution of the last of these stages."""
+    return replace(works[-1], mask=NoMask(kind="none"))
 
 
 def worst(estimates: Sequence[Estimate]) -> How:

@@ -14,9 +14,12 @@ from shoestring.errors import LeaseLost
 class Heart:
     """Keeps a lease and remembers what the last beat brought back."""
 
-    def __init__(self, db: Database, lease: runs.Lease, spent_micro: Callable[[], int], beat_s: float) -> None:
+    def __init__(
+        self, db: Database, lease: runs.Lease, spent_micro: Callable[[], int], beat_s: float, closing_micro: int = 0
+    ) -> None:
         self.db, self.lease, self.spent_micro, self.beat_s = db, lease, spent_micro, beat_s
-        self.want, self.budget_spent, self.lost = "run", False, False
+        self.closing_micro = closing_micro  # see `runs.beat`
+        self.want, self.budget_spent, self.used, self.lost = "run", False, 0.0, False
         self.problem = ""  # why the last beat did not reach the database
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -29,8 +32,8 @@ class Heart:
     def beat_once(self) -> None:
         """Beat now. A database that is away changes nothing: the trainer goes on."""
         try:
-            beat = runs.beat(self.db, self.lease, self.spent_micro())
-            self.want, self.budget_spent, self.problem = beat.want, beat.budget_spent, ""
+            beat = runs.beat(self.db, self.lease, self.spent_micro(), closing_micro=self.closing_micro)
+            self.want, self.budget_spent, self.used, self.problem = beat.want, beat.budget_spent, beat.used, ""
         except LeaseLost:
             self.lost = True
         except Exception as error:  # whatever it is, the next beat tries again; the lease's end is the limit

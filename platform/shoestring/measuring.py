@@ -25,7 +25,7 @@ from shoestring.calibration import (
     works,
     write_calibration,
 )
-from shoestring.cost import FORWARDS_PER_STEP, full_work
+from shoestring.cost import FORWARDS_PER_STEP, full_work, stage_works
 from shoestring.errors import EnvironmentProblem, ShoestringError, UsageError
 from shoestring.home import Home
 from shoestring.plan import Survey
@@ -97,7 +97,7 @@ def from_measure(
 
 def _overheads(one: dict[str, Any], request: Request, startup_s: float) -> Overheads:
     """Per forward FLOP, so that other numbers of images, noise levels and sampler steps can be priced."""
-    full = full_work(request).forward_flops
+    full = full_work(stage_works(request)).forward_flops
     picture_s = one["s_per_picture"]
     samples = request.samples
     # Without samples in the request the trainer timed its default grid: 10 dpmpp2m steps with guidance.

@@ -20,13 +20,13 @@ from shoestring.prices import read_prices
 from shoestring.provenance import code_digest, hardware
 from shoestring.request import Request
 from shoestring.resolve import Facts, SweepRequest, resolve, resolve_sweeps
-from shoestring.run_plan import FilePlan, PlanRefused, RunPlan, SweepPlan, check_budget, extend_plan, plan_request
+from shoestring.run_plan import FilePlan, PlanRefused, RunPlan, SweepPlan, extend_plan, plan_request
 from shoestring.spec import Spec, read_spec
 from shoestring.yaml_source import Node
 
 __all__ = [
     "FilePlan", "PlanRefused", "RunPlan", "Survey", "SweepPlan",
-    "check_budget", "extend_plan", "plan_file", "plan_request", "read_costs", "read_data", "survey",
+    "extend_plan", "plan_file", "plan_request", "read_costs", "read_data", "survey",
 ]  # fmt: skip
 
 
@@ -183,10 +183,10 @@ def _cap_fault(spec: Spec, run: RunPlan) -> Fault | None:
     cap = run.request.max_usd
     every = run.config.checkpoints.every_steps
     first = run.config.planned_usd_at(min(every, run.n_steps))
-    if cap is None or cap >= first:
+    if cap is None or cap >= first + run.closing_usd:
         return None
     place = _written(spec, run.request, "budget.max_usd", None)
-    what = f"${cap:g} stops {run.name} before its first checkpoint, at ${first:.2g}"
+    what = f"${cap:g} stops {run.name} before its first checkpoint, at ${first + run.closing_usd:.2g}"
     return at(spec.file, place, "budget_below_checkpoint", what, "raise it, or checkpoint more often")
 
 

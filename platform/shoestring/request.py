@@ -37,7 +37,8 @@ Usd = Annotated[float, Field(gt=0, le=1e9)]
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-UNTIL = ("usd", "steps", "images")
+UNTIL = ("usd", "steps", "images", "hours", "flops")
+UNTIL_LATER = ("hours", "flops", "val_loss")  # came later: what does not write them keeps its hash
 CADENCES = ("every_usd", "every_steps", "every_share")
 # What changes how a run is shown or scheduled, not what it computes.
 PRESENTATION = {"name", "experiment", "tags", "notes", "priority", "max_usd"}
@@ -52,12 +53,19 @@ def _exactly_one(values: Frozen, names: tuple[str, ...]) -> None:
 
 
 class Until(Frozen):
-    """Where a run ends; dollars become whole steps when it is planned."""
+    """Where a run ends: exactly one limit, which becomes whole steps when it is planned, and `val_loss` if wanted."""
 
     usd: Usd | None = Field(default=None, description="planned dollars, overheads included")
     steps: Steps | None = Field(default=None, description="optimiser updates")
     images: int | None = Field(
         default=None, ge=1, le=10**15, description="training samples; rounded down to whole steps"
+    )
+    hours: float | None = Field(default=None, gt=0, le=1e6, description="planned hours on the wall, overheads included")
+    flops: float | None = Field(
+        default=None, gt=0, le=1e30, description="training FLOPs, forward and backward; rounded down to whole steps"
+    )
+    val_loss: float | None = Field(
+        default=None, gt=0, le=1e9, description="ends at the first evaluation whose `val/loss` is at most this"
     )
 
     @model_validator(mode="after")
@@ -109,7 +117,7 @@ class CheckpointsRequest(Cadence):
 
 
 class StageRequest(Frozen):
-    """Consecutive steps with one mask; `share` of what `until` counts: dollars, steps or images."""
+    """Consecutive steps with one mask; `share` of what `until` counts: dollars, hours, steps, images or FLOPs."""
 
     share: float | None = Field(default=None, gt=0, le=1, description="all shares sum to 1; a single stage needs none")
     mask: Mask
@@ -243,11 +251,14 @@ class Request(Recipe):
             checkpoints=Checkpoints(every_steps=every.checkpoints, **_without_cadence(self.checkpoints)),
             compute=self.compute,
             price=price,
+            until_val_loss=self.until.val_loss,
         )
 
     def identity(self) -> dict[str, Any]:
         """What makes two requests the same: everything computed, with data by digest; no names, tags, priorities."""
         facts = self.model_dump(mode="json", exclude=PRESENTATION | {"data", "stage_sets"})
+        until = facts["until"]
+        facts["until"] = {key: value for key, value in until.items() if not (key in UNTIL_LATER and value is None)}
         data, *others = (_content(one) for one in (self.data, *self.stage_sets))
         return {**facts, "data": data, "stage_sets": others}
 

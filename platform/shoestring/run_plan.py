@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 from shoestring_trainer.config import Stage, Start, TrainConfig
-from shoestring_trainer.flops import forward_flops, memory_bytes
+from shoestring_trainer.flops import memory_bytes
 
+from shoestring.calibration import Work
 from shoestring.cost import Costs, Estimate, How, full_work, stage_works, worst
-from shoestring.errors import SPEC_INVALID, BudgetRefused, ShoestringError
+from shoestring.errors import SPEC_INVALID, ShoestringError
 from shoestring.request import Request
 from shoestring.resolve import SweepRequest
 from shoestring.steps import Pace, Schedule, TooLittle
@@ -68,6 +69,7 @@ class RunPlan:
     hours: float
     gpu_hours: float
     usd: Usd
+    closing_usd: float  # what a pause costs: an evaluation and a checkpoint
     memory_bytes: dict[str, int]  # of the stage that needs most
     how: How
     note: str  # the calibration in words
@@ -165,32 +167,12 @@ class FilePlan:
         }
 
 
-def check_budget(plan: FilePlan, spent_usd: float = 0.0) -> None:
-    """Refuse a plan whose 90th percentile, sweeps and `spent_usd` included, is over the file's budget.
-
-    Raises BudgetRefused.
-    """
-    usd = plan.usd_with_sweeps
-    if plan.max_usd is not None and spent_usd + usd.p90 > plan.max_usd:
-        sweeps = f" and {len(plan.sweeps)} sweep(s)" if plan.sweeps else ""
-        spent = f" after ${spent_usd:.5f} already spent" if spent_usd else ""
-        raise BudgetRefused(
-            f"{plan.file}: {len(plan.runs)} run(s){sweeps} may cost ${usd.p90:.5f}{spent} (90th percentile; "
-            f"expected ${usd.p50:.5f}); budget.max_usd is ${plan.max_usd:g}",
-            "lower `until`, drop runs, raise budget.max_usd, or run `shoestring calibrate` to narrow the forecast",
-        )
-
-
 def plan_request(request: Request, costs: Costs) -> RunPlan:
     """Price one request. Raises PlanRefused when its dollars do not buy a step."""
-    estimates = costs.steps(request)
-    pace = _pace(request, costs, estimates)
-    until = request.until
-    if until.usd is not None:
-        schedule = _buy(request, pace, until.usd)
-    else:
-        n_steps = until.steps or (until.images or 0) // request.batch_size
-        schedule = pace.count(request, n_steps)
+    works = stage_works(request)
+    estimates = costs.steps(works)
+    pace = _pace(request, costs, works, estimates)
+    schedule = _schedule(request, pace, works)
     usd_per_step = _spread_over_steps(schedule, pace)
     try:
         config = request.to_config(list(schedule.steps), usd_per_step, schedule.every, costs.price)
@@ -198,7 +180,7 @@ def plan_request(request: Request, costs: Costs) -> RunPlan:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PlanRefused("until", f"{where}: {first['msg']}", "ask for less", "out_of_range") from None
-    return _run_plan(request, config, costs, estimates, schedule, request.spec_hash)
+    return _run_plan(request, config, costs, works, estimates, schedule, request.spec_hash)
 
 
 def extend_plan(request: Request, winner: TrainConfig, start: Start, extra_usd: float, costs: Costs) -> RunPlan:
@@ -208,9 +190,10 @@ def extend_plan(request: Request, winner: TrainConfig, start: Start, extra_usd: 
     Raises PlanRefused.
     """
     total_usd = winner.planned_usd_at(winner.n_steps) + extra_usd
-    request = request.with_param("until", {"usd": total_usd, "steps": None, "images": None})
-    estimates = costs.steps(request)
-    pace = _pace(request, costs, estimates, first=start.step)
+    request = request.with_param("until", {"usd": total_usd})
+    works = stage_works(request)
+    estimates = costs.steps(works)
+    pace = _pace(request, costs, works, estimates, first=start.step)
     schedule = _buy(request, pace, extra_usd)
     usd_per_step = _spread_over_steps(schedule, pace)
     fresh = request.to_config(list(schedule.steps), usd_per_step, schedule.every, costs.price)
@@ -218,27 +201,53 @@ def extend_plan(request: Request, winner: TrainConfig, start: Start, extra_usd: 
     stages: list[Stage] = [*winner.stages, *added]
     values = fresh.model_dump() | {"stages": [s.model_dump() for s in stages], "start": start.model_dump()}
     spec_hash = hashlib.sha256(f"{request.spec_hash} continues {start.step} {winner.name}".encode()).hexdigest()
-    return _run_plan(request, TrainConfig.model_validate(values), costs, estimates, schedule, spec_hash)
+    return _run_plan(request, TrainConfig.model_validate(values), costs, works, estimates, schedule, spec_hash)
 
 
-def _pace(request: Request, costs: Costs, estimates: list[Estimate], first: int = 0) -> Pace:
-    return Pace(tuple(e.value for e in estimates), costs.overheads(request), costs.usd(1.0, request), first)
+def _pace(request: Request, costs: Costs, works: list[Work], estimates: list[Estimate], first: int = 0) -> Pace:
+    overheads = costs.overheads(request, full_work(works))
+    return Pace(tuple(e.value for e in estimates), overheads, costs.usd(1.0, request), first)
+
+
+def _schedule(request: Request, pace: Pace, works: list[Work]) -> Schedule:
+    """The steps that `until` asks for. Raises PlanRefused."""
+    until = request.until
+    if until.usd is not None:
+        return _buy(request, pace, until.usd)
+    if until.hours is not None:
+        return _last(request, pace, "hours", until.hours * 3600)
+    if until.flops is not None:
+        least = sum(work.flops for work in works)
+        if until.flops < least:
+            what = f"{until.flops:.3g} FLOPs; one step of each stage takes {least:.3g}"
+            raise PlanRefused("until.flops", what, f"ask for at least {least:.3g}", "until_too_small")
+        return pace.compute(request, until.flops, [work.flops for work in works])
+    return pace.count(request, until.steps or (until.images or 0) // request.batch_size)
 
 
 def _buy(request: Request, pace: Pace, usd: float) -> Schedule:
     if not pace.usd_per_s:
         what = f"{request.hardware} costs $0 an hour, so dollars buy no end"
-        raise PlanRefused("until.usd", what, "use until: {steps: …}, or give the hardware a price", "free_hardware")
+        hint = "use until: {steps: …} or {hours: …}, or give the hardware a price"
+        raise PlanRefused("until.usd", what, hint, "free_hardware")
+    return _last(request, pace, "usd", usd / pace.usd_per_s)
+
+
+def _last(request: Request, pace: Pace, field: str, asked_s: float) -> Schedule:
+    """A run that lasts so long, as `field` of `until` asks."""
     try:
-        return pace.buy(request, usd)
+        return pace.buy(request, asked_s)
     except TooLittle as error:
-        needed = error.needed_s * pace.usd_per_s
+
+        def shown(seconds: float) -> str:
+            return f"${seconds * pace.usd_per_s:.2g}" if field == "usd" else f"{seconds / 3600:.2g} hours"
+
         what = (
-            f"${usd:g} buys {usd / pace.usd_per_s:.3g} s; starting, one step of each stage, an evaluation and a "
-            f"checkpoint take {error.needed_s:.3g} s (${needed:.2g})"
+            f"{shown(asked_s)} buys {asked_s:.3g} s; starting, one step of each stage, an evaluation and a "
+            f"checkpoint take {error.needed_s:.3g} s ({shown(error.needed_s)})"
         )
-        hint = f"ask for at least ${2 * needed:.2g}, evaluate fewer images, or draw fewer samples"
-        raise PlanRefused("until.usd", what, hint, "until_too_small") from None
+        hint = f"ask for at least {shown(2 * error.needed_s)}, evaluate fewer images, or draw fewer samples"
+        raise PlanRefused(f"until.{field}", what, hint, "until_too_small") from None
 
 
 def _spread_over_steps(schedule: Schedule, pace: Pace) -> list[float]:
@@ -248,9 +257,14 @@ def _spread_over_steps(schedule: Schedule, pace: Pace) -> list[float]:
 
 
 def _run_plan(
-    request: Request, config: TrainConfig, costs: Costs, estimates: list[Estimate], schedule: Schedule, spec_hash: str
+    request: Request,
+    config: TrainConfig,
+    costs: Costs,
+    works: list[Work],
+    estimates: list[Estimate],
+    schedule: Schedule,
+    spec_hash: str,
 ) -> RunPlan:
-    works = stage_works(request)
     compute = request.compute
     at_once = request.batch_size // (compute.processes * compute.accumulate)
     memory = [
@@ -265,7 +279,8 @@ def _run_plan(
         for factors in ([e.low for e in estimates], [e.high for e in estimates])
     )
     usd, how = costs.usd(schedule.seconds, request), worst(estimates)
-    dense = full_work(request)
+    dense = full_work(works)
+    overheads = costs.overheads(request, dense)
     dense_step = costs.step(dense)
     flops_per_image = tuple(w.flops / request.batch_size for w in works)
     return RunPlan(
@@ -275,9 +290,7 @@ def _run_plan(
         parameters=dense.parameters,
         tokens=max(config.n_tokens_at(i) for i in range(len(works))),
         tokens_kept=tuple(w.mask.tokens_kept(config.n_tokens_at(i)) for i, w in enumerate(works)),
-        forward_flops=tuple(
-            forward_flops(w.model, w.data.shape, w.data.caption_tokens, w.mask, w.data.caption_dim) for w in works
-        ),
+        forward_flops=tuple(w.forward_parts for w in works),
         flops_per_image=flops_per_image,
         steps=schedule.steps,
         s_per_step=tuple(e.value for e in estimates),
@@ -289,6 +302,7 @@ def _run_plan(
         hours=schedule.seconds / 3600,
         gpu_hours=schedule.seconds / 3600 * costs.devices(request),
         usd=Usd(low * usd, usd, high * usd),
+        closing_usd=costs.usd(overheads.evaluation_s + overheads.checkpoint_s, request),
         memory_bytes=max(memory, key=lambda parts: sum(parts.values())),
         how=how,
         note={"measured": "calibrated", "fitted": "fitted to this machine's calibration"}.get(how, costs.assumption),

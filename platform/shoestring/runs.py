@@ -50,13 +50,14 @@ from shoestring.states import ACTIVE, EDGES, LEASED
 from shoestring.tables import attempts, checkpoints, events, metrics, runs
 
 __all__ = [
-    "EDGES", "LEASE_S", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
+    "EDGES", "LEASE_S", "WARN_AT", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
     "add_checkpoint", "beat", "claim", "finish", "leave", "mark_checkpoint", "new_worker_id", "provably_dead",
     "reap_one", "record", "register", "release", "report", "start", "stopping", "tell",
 ]  # fmt: skip
 
 # (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one
 MetricPoint = tuple[str, int, float, float, float, float, float]
+WARN_AT = 0.8  # of a run's cap
 POINT_COLUMNS = ("key", "step", "value", "images", "flops", "usd", "seconds")
 
 
@@ -67,10 +68,12 @@ _LATER = delete(metrics).where(metrics.c.run_id == bindparam("b_run"), metrics.c
 
 @dataclass(frozen=True)
 class Beat:
-    """What a beat brings back: `want` run, pause or cancel; whether the run's or its project's money is spent."""
+    """What a beat brings back: `want` run, pause or cancel; whether the run's or its project's money is spent; which
+    share of the run's own cap is (0 without one)."""
 
     want: str
     budget_spent: bool
+    used: float = 0.0
 
 
 def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now: float | None = None) -> None:
@@ -94,22 +97,29 @@ def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now
         upsert(conn, attempts, [{"run_id": lease.run_id, "token": lease.token, **first}])
 
 
-def beat(db: Database, lease: Lease, spent_micro: int = 0, *, now: float | None = None) -> Beat:
+def beat(db: Database, lease: Lease, spent_micro: int = 0, *, closing_micro: int = 0, now: float | None = None) -> Beat:
     """Keep the lease, say what this attempt has spent so far, learn what is wanted.
 
     Spent money (the run's `max_usd`, the project's budget) turns `want` from run to pause, with reason `budget`.
+    `closing_micro` of the run's own is kept for what a pause costs: an evaluation and a checkpoint. The log says once
+    when WARN_AT of it is spent.
     """
     at = db.now(now)
     with db.write() as conn:
         _fenced(conn, lease, LEASED, beat_seq=runs.c.beat_seq + 1, lease_until=at + lease.lease_s)
+        before = _held(conn, lease, LEASED).spent_micro
         row = _spend(conn, lease, spent_micro)
-        over = row.max_micro is not None and row.spent_micro >= row.max_micro
+        most, spent = row.max_micro, row.spent_micro
+        if most is not None and before < WARN_AT * most <= spent:
+            note(conn, at, "budget_warning", lease.run_id, lease.token, spent_micro=spent, max_micro=most)
+        over = most is not None and spent + closing_micro >= most
         over = over or row.project in projects_without_money(conn)
+        used = spent / most if most else 0.0
         if over and row.want == "run":
             _fenced(conn, lease, LEASED, want="pause", reason="budget")
-            note(conn, at, "budget_spent", lease.run_id, lease.token, spent_micro=row.spent_micro)
-            return Beat("pause", True)
-        return Beat(row.want, over)
+            note(conn, at, "budget_spent", lease.run_id, lease.token, spent_micro=spent)
+            return Beat("pause", True, used)
+        return Beat(row.want, over, used)
 
 
 def record(db: Database, lease: Lease, points: Iterable[MetricPoint]) -> None:

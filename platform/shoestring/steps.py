@@ -25,7 +25,7 @@ class Schedule:
 
 
 class TooLittle(Exception):
-    """The dollars do not buy starting up and one step of each stage; `needed_s` would."""
+    """The seconds are too few to start up and do one step of each stage; `needed_s` would be enough."""
 
     def __init__(self, needed_s: float) -> None:
         super().__init__(f"{needed_s:.1f} s")
@@ -65,9 +65,8 @@ class Pace:
         every = Every(evaluate=evaluate, samples=samples, checkpoints=checkpoints)
         return Schedule(tuple(steps), every, seconds, training_s)
 
-    def buy(self, request: Request, usd: float) -> Schedule:
-        """The most steps for at most `usd`, stages sharing the training seconds. Raises TooLittle."""
-        asked_s = usd / self.usd_per_s if self.usd_per_s else math.inf
+    def buy(self, request: Request, asked_s: float) -> Schedule:
+        """The most steps for at most so many seconds, stages sharing those of training. Raises TooLittle."""
         least = self.schedule(request, [1] * len(self.step_s), asked_s)
         if least.seconds > asked_s:
             raise TooLittle(least.seconds)
@@ -107,6 +106,12 @@ class Pace:
         steps = [max(1, int(share * n_steps + 1e-9)) for share in request.shares]
         steps[steps.index(max(steps))] += n_steps - sum(steps)
         return self.schedule(request, steps)
+
+    def compute(self, request: Request, flops: float, flops_per_step: Sequence[float]) -> Schedule:
+        """The most steps for at most so many FLOPs, stages sharing those."""
+        shares = zip(request.shares, flops_per_step, strict=True)
+        steps = [max(1, int(share * flops / each + 1e-9)) for share, each in shares]
+        return self.schedule(request, [min(n, MAX_STEPS) for n in steps])
 
 
 def _every(cadence: Cadence, n_steps: int, total_usd: float) -> int:

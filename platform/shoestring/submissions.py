@@ -11,6 +11,7 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import checkpoint_id
 from sqlalchemy import Connection, Row, func, insert, select
 
+from shoestring.budgets import Fund, afford, set_cap
 from shoestring.db import Database, retried, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import note
@@ -44,9 +45,15 @@ class Submission:
     tags: tuple[str, ...] = ()
     max_usd: float | None = None
     planned_usd: float = 0.0
+    reserved_usd: float = 0.0  # the forecast's 90th percentile
     provenance: dict[str, Any] = field(default_factory=dict)
     depends_on: tuple[int, ...] = ()
     queue: str = "default"
+
+    @property
+    def promised_usd(self) -> float:
+        """What is kept back for it until it has ended."""
+        return max(self.planned_usd, self.reserved_usd)
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,15 @@ def submit_plans(
     *,
     runs_dir: Path,
     again: bool = False,
+    fund: Fund | None = None,
+    dry_run: bool = False,
     now: float | None = None,
     **origin: Any,
 ) -> list[Submitted]:
     """Queue priced plans as `submit` does; `origin` are fields that they share: kind, parent_id, sweep_id, provenance,
     depends_on."""
-    return submit(db, [submission(plan, **origin) for plan in plans], runs_dir=runs_dir, again=again, now=now)
+    ready = [submission(plan, **origin) for plan in plans]
+    return submit(db, ready, runs_dir=runs_dir, again=again, fund=fund, dry_run=dry_run, now=now)
 
 
 def submission(plan: RunPlan, **origin: Any) -> Submission:
@@ -89,6 +99,7 @@ def submission(plan: RunPlan, **origin: Any) -> Submission:
         tags=request.tags,
         max_usd=request.max_usd,
         planned_usd=plan.usd.p50,
+        reserved_usd=plan.usd.p90,
         **origin,
     )
 
@@ -100,11 +111,14 @@ def submit(
     *,
     runs_dir: Path,
     again: bool = False,
+    fund: Fund | None = None,
+    dry_run: bool = False,
     now: float | None = None,
 ) -> list[Submitted]:
     """Queue every submission, or none; a run with the same `spec_hash` is returned instead, unless `again`.
 
-    Raises NotFound for an unknown dependency, Conflict for one that cannot succeed any more.
+    With a `fund`, its cap is set, and refuses what it may not pay (BudgetRefused). `dry_run` writes nothing; ids of
+    new runs are 0 then. Raises NotFound for an unknown dependency, Conflict for one that cannot succeed any more.
     """
     at = db.now(now)
     others = {other for one in submissions for other in one.depends_on}
@@ -124,7 +138,12 @@ def submit(
                 found = newest[one.spec_hash] = _Known(0, "blocked" if waits else "queued", generation)
                 new.append((one, found))
             answers.append((found, existed))
-        _insert_all(conn, new, runs_dir, at)
+        if fund and new:
+            afford(conn, fund, [one.promised_usd for one, _ in new])
+        if fund and fund.max_usd is not None and not dry_run:
+            set_cap(conn, fund.project, fund.max_usd, at)
+        if not dry_run:
+            _insert_all(conn, new, runs_dir, at)
     return [Submitted(known.id, existed, known.state, known.hint if existed else "") for known, existed in answers]
 
 
@@ -211,6 +230,7 @@ def _values(one: Submission, generation: int) -> dict[str, Any]:
         "gpus": one.config.compute.processes if one.config.compute.device == "cuda" else 0,
         "n_steps": one.config.n_steps,
         "planned_micro": micro(one.planned_usd),
+        "reserved_micro": micro(one.promised_usd),
         "max_micro": None if one.max_usd is None else micro(one.max_usd),
     }
 
@@ -272,7 +292,7 @@ def retry(db: Database, run_id: int, *, now: float | None = None) -> Submitted:
         copied = (
             *("name", "experiment", "project", "seed", "kind", "sweep_id", "spec_hash", "spec_version", "spec"),
             *("config", "plan", "provenance", "tags", "priority", "queue", "gpus", "gpu_memory_gb", "cpus"),
-            *("memory_gb", "n_steps", "planned_micro", "max_micro"),
+            *("memory_gb", "n_steps", "planned_micro", "reserved_micro", "max_micro"),
         )
         values = {name: getattr(row, name) for name in copied}
         values |= {"parent_id": run_id, "generation": (newest or 0) + 1}

@@ -126,6 +126,7 @@ runs = Table(
     _count("checkpoint_step"),
     _micro("spent_micro"),
     _micro("planned_micro"),
+    _micro("reserved_micro"),  # its forecast's 90th percentile
     Column("max_micro", BigInteger),
     _text("failure_class"),
     _text("failure_detail"),

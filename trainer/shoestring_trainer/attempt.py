@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 import time
@@ -18,7 +19,7 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.disk import Saves
 from shoestring_trainer.failures import is_no_space
 from shoestring_trainer.flops import train_flops_per_image
-from shoestring_trainer.journal import Journal
+from shoestring_trainer.journal import Journal, read
 from shoestring_trainer.resume import Window, begin, state_of
 from shoestring_trainer.run_dir import Outcome, RunDir
 from shoestring_trainer.schedule import checkpoints_at, evaluates_at, lr_at, reports_at, samples_at
@@ -44,6 +45,19 @@ class Busy(NamedTuple):
         )
 
 
+def is_enough(config: TrainConfig, metrics: dict[str, float]) -> bool:
+    """Whether these values reach `until_val_loss`."""
+    target = config.until_val_loss
+    return target is not None and metrics.get("val/loss", math.inf) <= target
+
+
+def reached(config: TrainConfig, journal: Path, step: int) -> bool:
+    """Whether a run that goes on from `step` had ended there: its journal's evaluation of that step was good enough."""
+    if config.until_val_loss is None or not journal.exists():
+        return False
+    return any(line["step"] == step and is_enough(config, line.get("metrics", {})) for line in read(journal))
+
+
 class Attempt:
     """One execution of a run, from its newest checkpoint on. Building it takes the device and reads everything."""
 
@@ -58,6 +72,8 @@ class Attempt:
         self._busy = Busy()
         self._process = psutil.Process()
         self._val: ValLoss | None = None
+        self._evaluated_step = self.step  # what a checkpoint owes was evaluated before it was saved
+        self._reached = self.is_main and reached(self.config, self.journal.path, self.step)
 
     @property
     def step(self) -> int:
@@ -78,8 +94,10 @@ class Attempt:
         """Train to the last step. Return (outcome, failure class, detail)."""
         if self.step == 0 and self.is_main:
             self._point(self._val_loss().untrained(self.config.objective))
-        while self.step < self.config.n_steps:
+        while self.step < self.config.n_steps and not self._is_good_enough():
             if reason := self._reason_to_stop():
+                if self.is_main and self.run_dir.asked_to_stop(self.token) == "budget":
+                    self._evaluate_once()  # what the last of the money bought
                 if self.step > self._saved_step:
                     self._save()
                 return "stopped", reason, f"checkpoint at step {self._saved_step}"
@@ -88,6 +106,8 @@ class Attempt:
                 self._report()
             if checkpoints_at(self.config, self.step):
                 self._save()
+        if self.step > self._saved_step:  # it ended early
+            self._save()
         if self.is_main:
             self._point({})  # the last word on cost/*, after the last checkpoint
             self.journal.sync()
@@ -104,11 +124,18 @@ class Attempt:
         if reports_at(self.config, self.step):
             self._train_point()
         if evaluates_at(self.config, self.step):
-            values = self._val_loss()(self.training.evaluator().denoise)
-            self._point(values)
-            self._say(f"step {self.step}: val/loss {values['val/loss']:.4f}")
-        if samples_at(self.config, self.step):
+            self._evaluate_once()
+        if samples_at(self.config, self.step) or (self._reached and self.config.samples):
             self._draw()
+
+    def _evaluate_once(self) -> None:
+        """`val/loss` at this step, where it has none yet."""
+        if self.step == self._evaluated_step:
+            return
+        values = self._val_loss()(self.training.evaluator().denoise)
+        self._point(values)
+        self._say(f"step {self.step}: val/loss {values['val/loss']:.4f}")
+        self._evaluated_step, self._reached = self.step, is_enough(self.config, values)
 
     def _train_point(self) -> None:
         window, config, busy = self.progress.window, self.config, self._busy
@@ -161,7 +188,7 @@ class Attempt:
 
     def _save(self) -> None:
         """Save, or skip it where the disk is full. Raises DiskFull when it must not be skipped."""
-        last = self.step == self.config.n_steps
+        last = self.step == self.config.n_steps or self._is_good_enough()
         if self._saves is None or self._saves.save(self.step, self._publish, last=last):  # only the first rank saves
             self._saved_step = self.step
         else:
@@ -183,12 +210,19 @@ class Attempt:
 
     def _reason_to_stop(self) -> str:
         """The reason to stop, agreed by all ranks."""
+        reasons = ["", "stopped_by_request", "parent_gone"]
+        return reasons[self._highest(reasons.index(self.stop.reason))]
+
+    def _is_good_enough(self) -> bool:
+        """Whether `until_val_loss` was reached, agreed by all ranks: the first evaluates."""
+        return self.config.until_val_loss is not None and bool(self._highest(int(self._reached)))
+
+    def _highest(self, mine: int) -> int:
+        """The highest of what the ranks say."""
         accelerator = self.training.accelerator
         if accelerator.num_processes == 1:
-            return self.stop.reason
-        reasons = ["", "stopped_by_request", "parent_gone"]
-        mine = torch.tensor([reasons.index(self.stop.reason)], device=accelerator.device)
-        return reasons[int(accelerator.gather(mine).max())]
+            return mine
+        return int(accelerator.gather(torch.tensor([mine], device=accelerator.device)).max())
 
     def _val_loss(self) -> ValLoss:
         data = self.training.data_after(self.step)

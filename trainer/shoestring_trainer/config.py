@@ -301,6 +301,9 @@ class TrainConfig(Frozen):
     compute: Compute = Compute()
     price: Price
     start: Start | None = None
+    until_val_loss: float | None = Field(
+        default=None, gt=0, description="ends at the first evaluation whose `val/loss` is at most this"
+    )
 
     @property
     def n_steps(self) -> int:

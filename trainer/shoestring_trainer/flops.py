@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
 
 from shoestring_trainer.config import Compute, Mask, ModelConfig, RandomMask
 from shoestring_trainer.widths import (
@@ -22,8 +24,24 @@ from shoestring_trainer.widths import (
 )
 
 Shape = tuple[int, int, int]
+TRAIN_PER_FORWARD = 3  # forward and backward, in forward passes
 TIME_FEATURES = 512  # model.TIME_FEATURES, which a test compares
 BYTES_FP32, BYTES_BF16 = 4, 2
+
+
+P = ParamSpec("P")
+Number = TypeVar("Number", int, float)
+
+
+def _remembered(count: Callable[P, dict[str, Number]]) -> Callable[P, dict[str, Number]]:
+    """Count once for equal arguments: a file of a thousand runs asks the same of one model again and again."""
+    kept = lru_cache(maxsize=4096)(count)
+
+    @wraps(count)
+    def again(*args: P.args, **kwargs: P.kwargs) -> dict[str, Number]:
+        return kept(*args, **kwargs).copy()  # type: ignore[arg-type]  # all of them are frozen
+
+    return again
 
 
 def tokens(model: ModelConfig, shape: Shape) -> int:
@@ -32,6 +50,7 @@ def tokens(model: ModelConfig, shape: Shape) -> int:
     return (height // model.patch) * (width // model.patch)
 
 
+@_remembered
 def forward_flops(
     model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, caption_dim: int
 ) -> dict[str, float]:
@@ -61,10 +80,11 @@ def forward_flops(
 def train_flops_per_image(
     model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, caption_dim: int
 ) -> float:
-    """Three times the forward pass: forward and backward."""
-    return 3 * sum(forward_flops(model, shape, caption_tokens, mask, caption_dim).values())
+    """Forward and backward of one image."""
+    return TRAIN_PER_FORWARD * sum(forward_flops(model, shape, caption_tokens, mask, caption_dim).values())
 
 
+@lru_cache(maxsize=4096)
 def parameters(model: ModelConfig, channels: int, caption_dim: int) -> int:
     """Count the trained weights of `DiT(model, (channels, H, W), caption_dim)`."""
     dim, mixer_dim = model.dim, model.mixer_dim
@@ -79,6 +99,7 @@ def parameters(model: ModelConfig, channels: int, caption_dim: int) -> int:
     return count + dim + (dim + 1) * 2 * dim + (dim + 1) * values  # head
 
 
+@_remembered
 def memory_bytes(
     model: ModelConfig,
     shape: Shape,
@@ -109,6 +130,7 @@ def memory_bytes(
     }
 
 
+@lru_cache(maxsize=4096)
 def calibration_key(
     model: ModelConfig, shape: Shape, batch: int, mask: Mask, compute: Compute, optimizer: str = "adamw"
 ) -> str:

@@ -80,6 +80,8 @@ def config_sha256(config: TrainConfig) -> str:
     facts = config.model_dump(
         mode="json", exclude={"name": True, "price": True, "data": {"path"}, "start": {"checkpoint"}}
     )
+    if facts["until_val_loss"] is None:  # came later: checkpoints of before keep their hash
+        del facts["until_val_loss"]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

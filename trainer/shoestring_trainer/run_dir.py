@@ -3,6 +3,7 @@
 config.json                            in: TrainConfig
 attempts/t0003/metrics.jsonl           out: the journal of the attempt with token 3 (whole series up to its end)
 attempts/t0003/log.txt                 out: stdout and stderr of that attempt
+attempts/t0003/stop.json               in: why the trainer is asked to stop, before it is
 attempts/t0003/result.json             out: how it ended
 checkpoints/step-00001234.t3/          out: published checkpoints (a MANIFEST.json makes one)
 samples/step-00001234/{000.png,…,grid.png,meta.json}
@@ -91,6 +92,17 @@ class RunDir:
 
     def write_result(self, result: Result) -> None:
         write_atomic(self.result_path(result.token), json.dumps(asdict(result)).encode())
+
+    def ask_to_stop(self, token: int, reason: str) -> None:
+        """Leave word why the attempt's trainer is about to be signalled."""
+        write_atomic(self.attempt(token) / "stop.json", json.dumps({"reason": reason}).encode())
+
+    def asked_to_stop(self, token: int) -> str:
+        """Why the attempt's trainer was signalled; "" where nobody said."""
+        try:
+            return str(json.loads((self.attempt(token) / "stop.json").read_bytes())["reason"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return ""
 
     def renamed(self) -> list[Path]:
         """Folders with a checkpoint's name, newest step (then token) first; damaged ones too."""

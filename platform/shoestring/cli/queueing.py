@@ -42,13 +42,13 @@ def submit(
 
     home, db = open_project()
     planned = plan.plan_file(file, home, only or ())
-    _check_budget(db, planned, again)
+    facts = provenance.collect(home.root, planned.runs[0].config.data.digest if planned.runs else "")
+    fund = actions.Fund(planned.project, planned.max_usd, {one.sweep.name: one.usd.p90 for one in planned.sweeps})
+    done = actions.submit_plans(
+        db, planned.runs, runs_dir=home.runs, again=again, fund=fund, dry_run=dry_run, provenance=facts
+    )
     if dry_run:
         return _would(planned, json_)
-    facts = provenance.collect(home.root, planned.runs[0].config.data.digest if planned.runs else "")
-    if planned.max_usd is not None:
-        actions.set_budget(db, planned.project, planned.max_usd)
-    done = actions.submit_plans(db, planned.runs, runs_dir=home.runs, again=again, provenance=facts)
     rows = [
         {"run": one.run_id, "name": run.name, "existed": one.existed, "state": one.state, "hint": one.hint}
         for one, run in zip(done, planned.runs, strict=True)
@@ -131,26 +131,6 @@ def _each(names: list[str], json_: bool, act: Callable[[Database, int], dict[str
 
 def _state_in_words(state: str) -> str:
     return f"{state}, asked to stop" if state in ("leased", "running", "stopping") else state
-
-
-def _check_budget(db: Database, planned: FilePlan, again: bool) -> None:
-    """Refuse what is new in the plan when the money left does not pay it. Raises BudgetRefused.
-
-    Counted as gone: what every run of the project has spent, or will by its plan.
-    """
-    from dataclasses import replace
-
-    from shoestring import plan, queries
-    from shoestring.states import TERMINAL
-
-    runs = queries.runs(db, project=planned.project)
-    there = set() if again else {run.spec_hash for run in runs}
-    begun = {sweep.name for sweep in queries.sweeps(db) if sweep.project == planned.project}
-    new = tuple(run for run in planned.runs if run.spec_hash not in there)
-    sweeps = tuple(sweep for sweep in planned.sweeps if sweep.sweep.name not in begun)
-    gone = sum(run.spent_usd if run.state in TERMINAL else max(run.spent_usd, run.planned_usd) for run in runs)
-    if new:
-        plan.check_budget(replace(planned, runs=new, sweeps=sweeps), gone)
 
 
 def _would(planned: FilePlan, json_: bool) -> None:
