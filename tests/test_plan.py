@@ -9,9 +9,9 @@ import pytest
 from shoestring.calibration import Calibration, Measured, Overheads, write_calibration
 from shoestring.calibration import machine as machine_name
 from shoestring.cost import Costs, full_work, stage_works
-from shoestring.errors import BudgetRefused, EnvironmentProblem, NotFound, SpecInvalid
+from shoestring.errors import EnvironmentProblem, NotFound, SpecInvalid
 from shoestring.home import Home
-from shoestring.plan import check_budget, extend_plan, plan_file, survey
+from shoestring.plan import extend_plan, plan_file, survey
 from shoestring.provenance import hardware
 from shoestring.request import Request
 from shoestring.run_plan import PlanRefused, plan_request
@@ -158,18 +158,33 @@ def test_a_sweep_is_priced_with_its_cap(project):
     assert sweep.trial.usd.p50 == pytest.approx(0.004, rel=0.05) and sweep.usd.p50 == 0.015
 
 
-@pytest.mark.parametrize(("max_usd", "spent", "refused"), [(1, 0.0, False), (0.03, 0.0, True), (1, 0.99, True)])
-def test_the_budget_is_held_against_the_90th_percentile(project, max_usd, spent, refused):
-    planned = plan_file(write(project, "budget: {max_usd: 1}", f"budget: {{max_usd: {max_usd}}}"))
-    if not refused:
-        return check_budget(planned, spent_usd=spent)
-    with pytest.raises(BudgetRefused) as caught:
-        check_budget(planned, spent_usd=spent)
-    assert caught.value.exit_code == 5 and f"${max_usd}" in caught.value.message
+def test_hours_buy_what_their_dollars_would(project):
+    hours = 0.01 / 0.1008
+    by_time = plan_file(write(project, "{usd: 0.01}", f"{{hours: {hours}}}"), only=["dense"]).runs[0]
+    by_money = plan_file(write(project, "", ""), only=["dense"]).runs[0]
+    assert by_time.n_steps == by_money.n_steps and by_time.hours <= hours
+    assert by_time.spec_hash != by_money.spec_hash
 
 
-def test_no_budget_refuses_nothing(project):
-    check_budget(plan_file(write(project, "budget: {max_usd: 1}\n", "")))
+def test_flops_become_the_most_steps_that_do_not_pass_them(project):
+    run = plan_file(write(project, "{usd: 0.01}", "{flops: 1e12}"), only=["masked/s0"]).runs[0]
+    assert 0.98e12 < run.flop <= 1e12
+    codes, words = refusal(write(project, "{usd: 0.01}", "{flops: 1e3}"))
+    assert codes[0][0] == "until_too_small" and "ask for at least" in words
+
+
+def test_until_a_loss_needs_a_limit_beside_it(project):
+    asked = plan_file(write(project, "{usd: 0.01}", "{usd: 0.01, val_loss: 0.3}"), only=["dense"]).runs[0]
+    plain = plan_file(write(project, "", ""), only=["dense"]).runs[0]
+    assert (asked.config.until_val_loss, plain.config.until_val_loss) == (0.3, None)
+    assert asked.n_steps == plain.n_steps and asked.spec_hash != plain.spec_hash
+    codes, words = refusal(write(project, "{usd: 0.01}", "{val_loss: 0.3}"))
+    assert codes[0][0] == "not_exactly_one" and "usd, steps, images, hours, flops" in words
+
+
+def test_a_pause_is_planned_for(project):
+    (run,) = plan_file(write(project, "", ""), only=["dense"]).runs
+    assert 0 < run.closing_usd < 0.2 * run.usd.p50 and run.as_json()["closing_usd"] == run.closing_usd
 
 
 def refusal(file: Path):

@@ -155,8 +155,8 @@ def test_a_beat_adds_up_what_all_attempts_spent_and_never_counts_twice(db, start
 
 def test_a_run_that_has_spent_its_cap_is_paused_and_goes_on_with_a_higher_one(db, started):
     lease = started(max_usd=0.001)
-    assert runs.beat(db, lease, 999, now=NOW) == runs.Beat("run", False)
-    assert runs.beat(db, lease, 1000, now=NOW) == runs.Beat("pause", True)
+    assert runs.beat(db, lease, 999, now=NOW) == runs.Beat("run", False, 0.999)
+    assert runs.beat(db, lease, 1000, now=NOW) == runs.Beat("pause", True, 1.0)
     runs.stopping(db, lease, "budget", now=NOW)
     assert runs.finish(db, lease, ended(lease, "stopped", "stopped_by_request", 40), 1001, now=NOW) == "paused"
     run = queries.run(db, lease.run_id)

@@ -206,6 +206,31 @@ def test_a_run_continues_another_runs_checkpoint_for_longer(tmp_path, data, whol
     assert lines[0]["metrics"]["progress/usd"] == pytest.approx(18e-6)
 
 
+def losses(run: RunDir, token: int = 0) -> dict[int, float]:
+    return {step: value for step, key, value in series(run, token) if key == "val/loss"}
+
+
+def test_a_run_ends_at_the_first_evaluation_that_is_good_enough(tmp_path, data, whole):
+    target = losses(whole)[6]
+    assert losses(whole)[12] < target < losses(whole)[0]
+    run = run_dir(tmp_path, config(data, until_val_loss=target))
+    assert train(run.root) == Result(0, "succeeded", "", "", 6)
+    assert losses(run) == {0: losses(whole)[0], 6: target}
+    assert run.published()[0].name == "step-00000006.t0" and (run.sample_step(6) / "grid.png").exists()
+    assert train(run.root, 1) == Result(1, "succeeded", "", "", 6)  # as after a kill: it trains no further
+
+
+def test_a_run_that_stops_for_its_budget_says_what_its_last_money_bought(tmp_path, data, whole):
+    by_hand, for_money = (run_dir(tmp_path / name, config(data)) for name in ("by-hand", "for-money"))
+    for_money.ask_to_stop(0, "budget")
+    for run in (by_hand, for_money):
+        assert train(run.root, 0, stop=StopAfter(4)).outcome == "stopped"
+    assert list(losses(by_hand)) == [0] and list(losses(for_money)) == [0, 4]
+    assert train(for_money.root, 1) == Result(1, "succeeded", "", "", 12)  # with more money
+    assert list(losses(for_money, 1)) == [0, 4, 6, 12] and losses(for_money, 1).items() > losses(whole).items()
+    assert tensors(for_money) == tensors(whole)
+
+
 def test_pictures_that_are_not_square_train_and_are_drawn(tmp_path):
     square = procedural_set(copies=1)
     replace(square, images=square.images[:, :, 2:14]).write(tmp_path / "tall")

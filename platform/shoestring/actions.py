@@ -10,14 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from shoestring.budgets import Fund, closing_usd, set_cap
+from shoestring.budgets import Fund, set_cap
 from shoestring.bulk import upsert
 from shoestring.db import Database, retried
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
-from shoestring.rows import micro, usd
+from shoestring.rows import micro, run, usd
 from shoestring.states import LEASED, TERMINAL
-from shoestring.stored import mapping
 from shoestring.submissions import (
     Submission,
     Submitted,
@@ -83,7 +82,7 @@ def resume(db: Database, run_id: int, *, max_usd: float | None = None, now: floa
         if row.state != "paused":
             raise Conflict(f"run {run_id} is {row.state}, not paused", f"shoestring status {run_id}")
         cap = row.max_micro if max_usd is None else micro(max_usd)
-        closing = micro(closing_usd(mapping(row.plan)))
+        closing = micro(run(row).closing_usd)
         if cap is not None and row.spent_micro + closing >= cap:
             kept = f", and a pause costs ${usd(closing):.4f}" if closing else ""
             raise Conflict(

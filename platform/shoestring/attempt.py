@@ -13,7 +13,6 @@ from shoestring_trainer.config import TrainConfig
 from shoestring_trainer.run_dir import EXIT_TRY_AGAIN, NO_SPACE, Result, RunDir, checkpoint_id
 
 from shoestring import queries, runs
-from shoestring.budgets import closing_usd
 from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, LeaseLost
 from shoestring.executors.local import Handle, Launch, LocalExecutor
@@ -92,7 +91,7 @@ class Attempt:
         self._pending: list[Line] = []
         self._pace_from: tuple[int, float] | None = None  # (step, seconds) first seen in this attempt
         self._asked_why = ""
-        self._usd_per_hour, self._closing_usd = 0.0, closing_usd(self.run.plan)
+        self._usd_per_hour, self._closing_usd = 0.0, self.run.closing_usd
         self._began: float | None = None  # monotonic seconds
         self._ended: float | None = None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
@@ -76,12 +75,6 @@ def set_cap(conn: Connection, project: str, max_usd: float, at: float) -> None:
     """Cap what all runs of a project spend together."""
     upsert(conn, budgets, [{"project": project, "max_micro": micro(max_usd), "updated_at": at}])
     note(conn, at, "budget", None, project=project, max_usd=max_usd)
-
-
-def closing_usd(plan: Mapping[str, Any]) -> float:
-    """What pausing a run of this stored plan costs: an evaluation and a checkpoint; 0 where it does not say."""
-    planned = plan.get("closing_usd", 0.0)
-    return float(planned) if isinstance(planned, int | float) else 0.0
 
 
 def _count(n: int, word: str) -> str:

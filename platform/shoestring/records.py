@@ -55,6 +55,12 @@ class Run:
     unreadable: str = ""  # "config: …": what of the row could not be read, and is empty here
 
     @property
+    def closing_usd(self) -> float:
+        """What a pause costs by the run's plan: an evaluation and a checkpoint; 0 where it does not say."""
+        planned = self.plan.get("closing_usd")
+        return float(planned) if isinstance(planned, int | float) else 0.0
+
+    @property
     def due(self) -> float:
         """Its place in the queue: the lowest is claimed first. A point of priority is worth an hour of waiting."""
         return self.run_after - self.priority * AGE_S
