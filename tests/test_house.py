@@ -22,13 +22,15 @@ CEILING = 400
 LAYERS = [
     {"records", "codes", "errors"},
     # pure, or reading files only
-    {"home", "yaml_source", "faults", "request", "merge", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
-     "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail"},
+    {"home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
+     "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
+     "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
     {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "leases", "roster",
-     "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "queries"},
+     "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "line", "queries"},
     {"executors", "tracking"},
-    {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings", "sweep",
+    {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings",
+     "allowance", "study", "outcomes", "sweep_state", "sweep", "sweep_report",
      "showcase", "evaluation", "exchange", "doctor"},
     {"cli"},
 ]  # fmt: skip
@@ -43,7 +45,11 @@ UI_MAY_IMPORT = {
     "errors",
     "records",
     "ranking",
+    "bands",
+    "forecasts",
+    "spending",
     "standings",
+    "prices",
     "home",
     "db",
     "plan",
@@ -156,10 +162,17 @@ def test_what_decides_touches_no_database_process_network_clock_or_chance():
         "errors",
         "request",
         "merge",
+        "samplers",
         "spec_parts",
         "spec",
         "resolve",
         "ranking",
+        "rungs",
+        "allowance",
+        "odds",
+        "bands",
+        "forecasts",
+        "spending",
         "speed",
         "cost",
         "steps",
@@ -185,7 +198,7 @@ def test_sql_lives_in_the_state_layer_and_has_two_doors():
                 assert rest[0] in allowed, (name(path), module)
 
 
-@pytest.mark.parametrize(("package", "home"), [("optuna", "sweep"), ("mlflow", "tracking")])
+@pytest.mark.parametrize(("package", "home"), [("optuna", "study"), ("mlflow", "tracking")])
 def test_a_heavy_package_lives_in_one_file_of_the_platform(package, home):
     users = {
         within(p, "shoestring") for p in python_files(SOURCES[0]) for m, _ in imports(p) if m.split(".")[0] == package

@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from shoestring import records, rows
 from shoestring.db import Database
 from shoestring.errors import NotFound
-from shoestring.ledger import spend_by_outcome, totals
+from shoestring.ledger import spend_by_outcome, spends, totals
+from shoestring.line import line
 from shoestring.series import last_values, metric_keys, series
 from shoestring.speed import KEYS, SpeedUp, of_run
 from shoestring.stored import mapping
@@ -22,12 +23,12 @@ from shoestring.tables import events as events_table
 from shoestring.tables import runs as runs_table
 from shoestring.tables import trials as trials_table
 from shoestring.tables import workers as workers_table
-from shoestring.trials import read_sweeps
+from shoestring.trials import promotions, read_sweeps
 from shoestring.waiting import why_waiting
 
 __all__ = [
-    "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "metric_keys", "projects", "run", "runs",
-    "samples", "series", "speed_ups", "spend_by_outcome", "spent", "sweeps", "totals", "trials", "why_waiting",
+    "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys", "projects", "promotions", "run", "runs",
+    "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent", "sweeps", "totals", "trials", "why_waiting",
     "workers",
 ]  # fmt: skip
 

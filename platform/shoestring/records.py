@@ -171,6 +171,36 @@ class Trial:
     values: tuple[float, ...]  # one per objective, in the sweep's order; empty until complete
 
 
+# What becomes of a dollar (`ledger`); those of WASTED bought nothing, `idle` is in no run's books.
+OUTCOMES = ("useful", "unfinished", "repeated", "pruned", "failed", "cancelled", "idle")
+WASTED = ("repeated", "pruned", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Spend:
+    """A line of the ledger: micro-dollars of one outcome, spent between two moments."""
+
+    micro: int
+    outcome: str
+    run_id: int | None  # None: an idle worker's, and of no experiment or project
+    experiment: str
+    project: str
+    sweep: str  # "" outside sweeps
+    machine: str
+    began_at: float
+    ended_at: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """What has not ended, in the order of claims: the first of it, how many there are, what they will still cost."""
+
+    first: tuple[Run, ...]
+    n_active: int
+    n_waiting: int
+    ahead_usd: float
+
+
 @dataclass(frozen=True)
 class Totals:
     """The row of figures on the overview, in SQL aggregates."""
@@ -181,5 +211,5 @@ class Totals:
     n_succeeded: int
     n_failed: int
     spent_usd: float
-    wasted_usd: float  # failed and cancelled runs, and work done twice after a crash
+    wasted_usd: float  # failed, cancelled and pruned runs, and work done twice after a crash
     workers_alive: int

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shoestring.cli import looking, working
+from shoestring.cli import looking, status, working
 from shoestring.cli.looking import open_project
 from shoestring.cli.output import guarded, say, say_json
 from shoestring.errors import ShoestringError
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this file, of `working` and of `looking`."""
     app.command()(guarded(submit))
     working.register(app)
+    status.register(app)
     looking.register(app)
     for verb in (cancel, pause, resume, retry):
         app.command()(guarded(verb))

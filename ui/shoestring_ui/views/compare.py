@@ -15,7 +15,7 @@ from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import X_AXES, overlay
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.identity import mark
-from shoestring_ui.store import ask
+from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, chart, download, head, live, pick_runs, section, submit_first
 
@@ -23,7 +23,7 @@ from shoestring_ui.widgets import ACTIVE, chart, download, head, live, pick_runs
 def page() -> None:
     """Draw the comparison; the address holds the runs, the metric, the axis and the smoothing."""
     head("Compare", "The same metric of several runs over steps, images, seconds, FLOPs or dollars.")
-    runs = ask(queries.runs)
+    runs = recent()
     if not runs:
         submit_first("nothing to compare")
         return

@@ -15,7 +15,7 @@ from shoestring.standings import measured_on, standings
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import Point, quality_per_dollar
 from shoestring_ui.identity import mark, state_words
-from shoestring_ui.store import ask
+from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, WAITING, chart, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
@@ -26,7 +26,7 @@ NOT_QUALITY = frozenset({"train/loss", "cost/usd"})
 def page() -> None:
     """Draw the overview."""
     head("Quality per dollar", "Every run at the dollars it has had, and how good it was by then.")
-    runs = ask(queries.runs)
+    runs = recent()
     if not runs:
         submit_first("nothing to compare")
         return
@@ -34,7 +34,7 @@ def page() -> None:
     runs_shown, metric, log = _controls(sorted(runs, key=lambda r: -r.id))
 
     def body() -> None:
-        fresh = {r.id: r for r in ask(queries.runs)}
+        fresh = {r.id: r for r in recent()}
         shown = [fresh[r.id] for r in runs_shown if r.id in fresh]
         series = ask(queries.series, [r.id for r in shown], metric) if metric else []
         _chart(shown, series, metric, log)
@@ -55,8 +55,7 @@ def quality_metrics(runs: Sequence[Run]) -> list[str]:
 
 def _figures(names: Mapping[int, str]) -> None:
     """The row of figures; the best quality is that of the runs in `names`, which can be compared."""
-    runs, totals = ask(queries.runs), ask(queries.totals)
-    ahead = sum(max(0.0, r.planned_usd - r.spent_usd) for r in runs if r.state in ACTIVE | WAITING)
+    runs, totals = recent(), ask(queries.totals)
     series = [s for s in ask(queries.series, list(names), "val/loss") if s.value]
     best = min(series, key=lambda s: s.value[-1], default=None)
     items = [
@@ -64,7 +63,7 @@ def _figures(names: Mapping[int, str]) -> None:
         Figure(
             "Wasted", amounts.share(totals.wasted_usd, totals.spent_usd), amounts.usd(totals.wasted_usd), money=True
         ),
-        Figure("Still planned", amounts.usd(ahead), "running and waiting", money=True),
+        Figure("Still planned", amounts.usd(ask(queries.line, 1).ahead_usd), "running and waiting", money=True),
         Figure("Best val/loss", amounts.value(best.value[-1]) if best else "–", names[best.run_id] if best else ""),
         Figure("Succeeded", f"{totals.n_succeeded} of {totals.n_runs}", _states(runs)),
         Figure("Workers", str(totals.workers_alive), "alive" if totals.workers_alive else "shoestring work"),

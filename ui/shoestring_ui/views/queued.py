@@ -10,11 +10,11 @@ import streamlit as st
 from shoestring import actions, queries
 from shoestring.db import Database
 from shoestring.errors import ShoestringError
-from shoestring.records import Run, Worker
+from shoestring.records import Line, Run, Worker
 
 from shoestring_ui import amounts, words
 from shoestring_ui.identity import label, mark, state_words
-from shoestring_ui.store import ask, database, forget
+from shoestring_ui.store import ask, database, forget, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, WAITING, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
@@ -33,45 +33,39 @@ CAN: dict[str, tuple[Callable[[Database, int], object], frozenset[str]]] = {
 def page() -> None:
     """Draw the queue, every few seconds again."""
     head("Queue and workers", "In the order in which workers will take the runs, and why each one waits.")
-    if not ask(queries.runs):
+    if not ask(queries.runs, limit=1):
         submit_first("nothing to wait for")
         return
     live(_body, moving=True)
 
 
 def _body() -> None:
-    runs, workers = ask(queries.runs), ask(queries.workers)
-    line = claim_order(runs)
-    ended = sorted((r for r in runs if r.state not in ACTIVE | WAITING), key=lambda r: -(r.ended_at or 0))
+    line, workers = ask(queries.line, LINE_SHOWN), ask(queries.workers)
+    ended = sorted((r for r in recent() if r.state not in ACTIVE | WAITING), key=lambda r: -(r.ended_at or 0))
     st.html(words.figures(_figures(line, workers)))
-    if line:
-        more = f" {len(line) - LINE_SHOWN:,} more wait behind these." if len(line) > LINE_SHOWN else ""
+    if line.first:
+        behind = line.n_active + line.n_waiting - len(line.first)
+        more = f" {behind:,} more wait behind these." if behind else ""
         section("Running and waiting", "Choose rows, then act on them." + more)
-        chosen = _table(line[:LINE_SHOWN], "queue")
+        chosen = _table(line.first, "queue")
         _act(chosen, ("Pause", "Resume", "Cancel"))
     else:
         st.html(words.empty("The queue is empty", "Every run has ended.", "shoestring submit experiments.yaml"))
     section("Workers")
-    _workers(workers, {r.id: r for r in runs})
+    _workers(workers, {r.id: r for r in line.first})
     if ended:
         section("Ended last")
         chosen = _table(ended[:ENDED_SHOWN], "ended")
         _act(chosen, ("Retry",))
 
 
-def claim_order(runs: Sequence[Run]) -> list[Run]:
-    """Who holds a worker, then the queue as it will be claimed, then who cannot be claimed yet."""
-    place = {"running": 0, "stopping": 0, "leased": 0, "queued": 1, "blocked": 2, "paused": 3}
-    return sorted((r for r in runs if r.state in place), key=lambda r: (place[r.state], r.due, r.id))
-
-
-def _figures(line: Sequence[Run], workers: Sequence[Worker]) -> list[Figure]:
-    ahead = sum(max(0.0, r.planned_usd - r.spent_usd) for r in line)
+def _figures(line: Line, workers: Sequence[Worker]) -> list[Figure]:
+    ahead = line.ahead_usd
     alive = [w for w in workers if w.state != "gone" and time.time() - w.beat_at <= SILENT_S]
     rate = sum(w.usd_per_hour for w in alive)
     return [
-        Figure("Running", str(sum(r.state in ACTIVE for r in line))),
-        Figure("Waiting", str(sum(r.state in WAITING for r in line))),
+        Figure("Running", f"{line.n_active:,}"),
+        Figure("Waiting", f"{line.n_waiting:,}"),
         Figure("Still planned", amounts.usd(ahead), "running and waiting", money=True),
         Figure("Workers", str(len(alive)), "alive" if alive else "shoestring work"),
         Figure("Burning", f"{amounts.usd(rate)}/h", "all workers", money=True),

@@ -11,7 +11,7 @@ from shoestring.records import Run
 
 from shoestring_ui import amounts, words
 from shoestring_ui.identity import state_words
-from shoestring_ui.store import ask
+from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.views import logs
 from shoestring_ui.views.compare import curve_controls, curves, metric_order
@@ -23,7 +23,7 @@ TABS = ("Charts", "Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "E
 
 def page() -> None:
     """Draw one run; the address says which, and which tab."""
-    runs = ask(queries.runs)
+    runs = recent()
     if not runs:
         head("Run", "One run: its state, its dollars, its curves, its pictures, its log.")
         submit_first("no run to look at")

@@ -13,7 +13,7 @@ from shoestring.records import Run, Sample
 
 from shoestring_ui import amounts, words
 from shoestring_ui.differences import differing, telling
-from shoestring_ui.store import ask
+from shoestring_ui.store import recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import head, pick_runs, submit_first
 
@@ -36,7 +36,7 @@ def _first(runs: list[Run]) -> list[int]:
 def page() -> None:
     """Draw the matrix; the address holds the runs, the rule and the place of the slider."""
     head("Samples", "The same prompts, the same seeds: what each run draws at the same dollars or step.")
-    runs = ask(queries.runs)
+    runs = recent()
     if not runs:
         submit_first("no picture")
         return
