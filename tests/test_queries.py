@@ -140,8 +140,8 @@ def test_dollars_are_added_up_by_what_became_of_them_and_work_done_twice_is_wast
     runs.beat(db, claimed(db, "5"), 300, now=NOW)
 
     outcome = queries.spend_by_outcome(db)
-    expected = {"succeeded": 0.010, "repeated": 0.002, "failed": 0.001, "cancelled": 0.0005, "unfinished": 0.0003}
-    assert outcome == pytest.approx(expected)
+    expected = {"useful": 0.010, "repeated": 0.002, "failed": 0.001, "cancelled": 0.0005, "unfinished": 0.0003}
+    assert outcome == pytest.approx({**expected, "pruned": 0.0, "idle": 0.0})
     totals = queries.totals(db, now=NOW)
     assert totals.spent_usd == pytest.approx(sum(expected.values())) == pytest.approx(queries.spent(db, "emoji"))
     assert totals.wasted_usd == pytest.approx(0.0035)

@@ -1,84 +1,143 @@
-"""Where the dollars went: totals, spend by outcome, and what was done twice. In SQL aggregates."""
+"""Where the dollars went: every micro-dollar under one outcome, in lines that add up to what the runs have spent.
+
+An attempt's dollars are what its worker booked. Those of steps that a later attempt trained again are `repeated`: an
+attempt from step a to b whose successor began at c < b has repeated (b − c)/(b − a) of its dollars, its last ones; one
+that got nowhere all of them. The rest goes by what became of the run: `useful` (succeeded), `unfinished`, `failed`,
+`cancelled`, or `pruned` (a trial that its sweep cut); of the last three all is waste, so nothing is `repeated`.
+
+`idle` is in no run's books. It is what a worker that is on the roster costs while it carries no attempt, from its start
+to its last sign of life, at its price an hour. What the machine cost before and after is not known here.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Float, cast, func, select
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
 
 from shoestring.db import Database
-from shoestring.records import MICRO, Totals
+from shoestring.records import MICRO, WASTED, Spend, Totals
+from shoestring.spending import added
 from shoestring.states import LEASED
-from shoestring.tables import attempts, runs, workers
+from shoestring.tables import attempts, runs, sweeps, trials, workers
 
 ALIVE_S = 60.0  # a worker that has not said anything for longer does not count as alive
+UNKNOWN = "unknown machine"  # of an attempt whose worker is not on the roster
+OF_STATE = {"succeeded": "useful", "failed": "failed", "cancelled": "cancelled"}
 
 
 def totals(db: Database, project: str | None = None, *, now: float | None = None) -> Totals:
-    """The overview's row of figures; wasted = failed and cancelled runs, and work done twice."""
+    """The overview's row of figures; wasted = failed, cancelled and pruned runs, and work done twice."""
     alive_since = db.now(now) - ALIVE_S
+    states = select(runs.c.state, func.count()).group_by(runs.c.state)
+    if project is not None:
+        states = states.where(runs.c.project == project)
     with db.read() as conn:
-        rows = _by_state(conn, project)
+        count = {state: n for state, n in conn.execute(states)}
         alive = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= alive_since)
         n_alive = conn.scalar(alive) or 0
-        twice = _done_twice(conn, project)
-    count = {state: n for state, (n, _) in rows.items()}
-    spent = {state: micro for state, (_, micro) in rows.items()}
-    lost = spent.get("failed", 0) + spent.get("cancelled", 0)
+        micro = added(_trained(conn, project))
     return Totals(
         n_runs=sum(count.values()),
         n_active=sum(count.get(state, 0) for state in LEASED),
         n_queued=count.get("queued", 0) + count.get("blocked", 0),
         n_succeeded=count.get("succeeded", 0),
         n_failed=count.get("failed", 0),
-        spent_usd=sum(spent.values()) / MICRO,
-        wasted_usd=(lost + twice) / MICRO,
+        spent_usd=sum(micro.values()) / MICRO,
+        wasted_usd=sum(micro[outcome] for outcome in WASTED) / MICRO,
         workers_alive=n_alive,
     )
 
 
 def spend_by_outcome(db: Database, project: str | None = None) -> dict[str, float]:
-    """Dollars by what became of them: succeeded, unfinished, failed, cancelled, repeated (work done twice)."""
+    """Dollars under each outcome; idle workers are of no project, so 0 when one is given."""
+    return {outcome: micro / MICRO for outcome, micro in added(spends(db, project)).items()}
+
+
+def spends(db: Database, project: str | None = None) -> list[Spend]:
+    """The whole ledger, or a project's: then without idle workers, who belong to none."""
     with db.read() as conn:
-        spent = {state: micro for state, (_, micro) in _by_state(conn, project).items()}
-        good = _done_twice(conn, project, "succeeded")
-        twice = _done_twice(conn, project)
-    ended = {state: spent.pop(state, 0) / MICRO for state in ("succeeded", "failed", "cancelled")}
-    return {
-        "succeeded": ended["succeeded"] - good / MICRO,
-        "unfinished": (sum(spent.values()) - (twice - good)) / MICRO,
-        "failed": ended["failed"],
-        "cancelled": ended["cancelled"],
-        "repeated": twice / MICRO,
-    }
+        trained = list(_trained(conn, project))
+        return trained if project is not None else [*trained, *_idle(conn)]
 
 
-def _by_state(conn: Connection, project: str | None) -> dict[str, tuple[int, int]]:
-    """state → (number of runs, micro-dollars)."""
-    query = select(runs.c.state, func.count(), func.coalesce(func.sum(runs.c.spent_micro), 0)).group_by(runs.c.state)
+# ── runs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _trained(conn: Connection, project: str | None) -> Iterator[Spend]:
+    """What the attempts of runs cost: one line each, two where a part was repeated."""
+    last_sign = func.coalesce(workers.c.beat_at, attempts.c.ended_at)
+    resumed = func.lead(attempts.c.first_step).over(partition_by=attempts.c.run_id, order_by=attempts.c.token)
+    query = (
+        select(
+            *(attempts.c[name] for name in ("micro", "first_step", "last_step", "started_at", "ended_at")),
+            *(runs.c[name] for name in ("id", "state", "reason", "experiment", "project")),
+            resumed.label("resumed"), last_sign.label("last_sign"), workers.c.hardware, sweeps.c.name.label("sweep"),
+        )
+        .join(runs, runs.c.id == attempts.c.run_id)
+        .outerjoin(workers, workers.c.id == attempts.c.worker)
+        .outerjoin(sweeps, sweeps.c.id == runs.c.sweep_id)
+    )  # fmt: skip
     if project is not None:
         query = query.where(runs.c.project == project)
-    return {state: (n, int(micro)) for state, n, micro in conn.execute(query)}
-
-
-def _done_twice(conn: Connection, project: str | None, state: str | None = None) -> float:
-    """Micro-dollars of steps that a later attempt trained again, in runs that did not fail and were not cancelled.
-
-    An attempt from step a to b whose successor began at c < b has wasted (b − c)/(b − a) of its dollars; one that got
-    nowhere has wasted them all.
-    """
-    query = select(
-        attempts.c.micro,
-        cast(attempts.c.first_step, Float).label("first"),
-        cast(attempts.c.last_step, Float).label("last"),
-        func.lead(attempts.c.first_step)
-        .over(partition_by=attempts.c.run_id, order_by=attempts.c.token)
-        .label("resumed"),
-    ).join(runs, runs.c.id == attempts.c.run_id)
-    query = query.where(runs.c.state.not_in(["failed", "cancelled"]) if state is None else runs.c.state == state)
-    if project is not None:
-        query = query.where(runs.c.project == project)
-    wasted = 0.0
+    cut = set(conn.scalars(select(trials.c.run_id).where(trials.c.state == "pruned", trials.c.run_id.is_not(None))))
     for row in conn.execute(query):
-        if row.resumed is not None:
-            trained = row.last - row.first
-            wasted += row.micro * (1.0 if trained <= 0 else min(1.0, max(0.0, row.last - row.resumed) / trained))
-    return wasted
+        pruned = row.id in cut or (row.state == "cancelled" and row.reason.startswith("pruned"))
+        yield from _of_attempt(row, "pruned" if pruned else OF_STATE.get(row.state, "unfinished"))
+
+
+def _of_attempt(row: Any, outcome: str) -> Iterator[Spend]:
+    if not row.micro:
+        return
+    again = _repeated(row) if outcome in ("useful", "unfinished") else 0
+    # a lost attempt is ended by whoever finds it, so its worker's last sign of life is nearer to its end
+    signs = [at for at in (row.ended_at, row.last_sign) if at is not None and at >= row.started_at]
+    ended_at = min(signs, default=row.started_at)
+    turn = row.started_at + (ended_at - row.started_at) * (row.micro - again) / row.micro
+    of = {"run_id": row.id, "experiment": row.experiment, "project": row.project, "sweep": row.sweep or ""}
+    of["machine"] = row.hardware or UNKNOWN
+    if row.micro > again:
+        yield Spend(micro=row.micro - again, outcome=outcome, began_at=row.started_at, ended_at=turn, **of)
+    if again:
+        yield Spend(micro=again, outcome="repeated", began_at=turn, ended_at=ended_at, **of)
+
+
+def _repeated(row: Any) -> int:
+    """Micro-dollars of an attempt's steps that its successor trained again."""
+    if row.resumed is None:
+        return 0
+    trained, again = row.last_step - row.first_step, row.last_step - row.resumed
+    return row.micro if trained <= 0 else round(row.micro * min(1.0, max(0.0, again / trained)))
+
+
+# ── workers ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _idle(conn: Connection) -> Iterator[Spend]:
+    """What workers cost between their attempts: a line a gap."""
+    busy: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
+    for row in conn.execute(select(attempts.c.worker, attempts.c.started_at, attempts.c.ended_at)):
+        busy[row.worker].append((row.started_at, row.ended_at))
+    for row in conn.execute(select(workers).where(workers.c.micro_per_hour > 0).order_by(workers.c.started_at)):
+        seconds, done = 0.0, 0
+        for began_at, ended_at in gaps(row.started_at, row.beat_at, busy[row.id]):
+            seconds += ended_at - began_at
+            upto = round(seconds * row.micro_per_hour / 3600)
+            if upto > done:
+                yield Spend(upto - done, "idle", None, "", "", "", row.hardware or UNKNOWN, began_at, ended_at)
+            done = upto
+
+
+def gaps(began_at: float, ended_at: float, busy: Sequence[tuple[float, float | None]]) -> Iterator[tuple[float, float]]:
+    """The parts of [began_at, ended_at] outside all `busy` spans; a span without an end goes on to the end."""
+    free = began_at
+    for start, end in sorted(busy, key=lambda span: span[0]):
+        if start > free:
+            yield free, min(start, ended_at)
+        free = max(free, ended_at if end is None else end)
+        if free >= ended_at:
+            return
+    if free < ended_at:
+        yield free, ended_at

@@ -76,11 +76,11 @@ def report(db: Database, worker_id: str, run_id: int | None = None, *, now: floa
 
 
 def leave(db: Database, worker_id: str, *, now: float | None = None) -> None:
-    """Take a worker off the roster; its row stays as a record."""
+    """Take a worker off the roster; its row stays as a record, with the last that was heard of it."""
     at = db.now(now)
     with db.write() as conn:
         gone = update(workers).where(workers.c.id == worker_id, workers.c.state != "gone")
-        if conn.execute(gone.values(state="gone", run_id=None, beat_at=at)).rowcount:
+        if conn.execute(gone.values(state="gone", run_id=None)).rowcount:
             note(conn, at, "worker_left", None, worker=worker_id)
 
 
