@@ -20,7 +20,7 @@ from chaos.parts import Part
 # part → how often, in full; the kills on SQLite are most of queue.md's 5,000, those on PostgreSQL the rest
 FULL = {
     "kills": 4_000, "kills-postgresql": 1_000, "real": 30, "crashes": 3, "corrupt": 100, "terms": 50, "clocks": 20,
-    "restarts": 10, "budgets": 100,
+    "restarts": 10, "budgets": 100, "disk-full": 20,
 }  # fmt: skip
 
 
@@ -70,6 +70,8 @@ def run(wanted: dict[str, int], folder: Path, seed: int, show: Callable[[str], N
                 yield parts.kills(next(sqlite), at, seed, n, show, bench.real_trainer(at))
             elif name == "crashes":
                 yield parts.crashes(sqlite, at, show, n)
+            elif name == "disk-full":
+                yield parts.disk_full(at, n)
             elif name == "corrupt":
                 yield parts.corrupt(at, seed, n, show)
             else:

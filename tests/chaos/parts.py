@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -127,6 +130,18 @@ def crashes(make: Iterator[str], folder: Path, show: Show, rounds: int = 1) -> P
             part.problems += [f"{point}: {problem}" for problem in problems]
     part.seconds = time.monotonic() - began
     return part
+
+
+def disk_full(folder: Path, n: int) -> Part:
+    """Disks of 64 MB that fill up and have room again: `tests/test_disk_full.py` with `n` seeds."""
+    began, test = time.monotonic(), Path(__file__).parents[1] / "test_disk_full.py"
+    folder.mkdir(parents=True)
+    argv = [sys.executable, "-m", "pytest", "-q", str(test), "-k", "whenever", f"--basetemp={folder / 'pytest'}"]
+    done = subprocess.run(argv, env={**os.environ, "SHOESTRING_ROUNDS": str(n)}, capture_output=True, text=True)
+    last = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    problems = failed or [last] if done.returncode or "passed" not in last else []
+    return Part("disk full", n, 0, problems, last, time.monotonic() - began)
 
 
 def _reaped(url: str) -> list[str]:
