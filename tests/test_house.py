@@ -22,11 +22,12 @@ CEILING = 400
 LAYERS = [
     {"records", "codes", "errors"},
     # pure, or reading files only
-    {"home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema", "resolve", "diff", "ranking",
+    {"home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema", "resolve", "diff",
+     "ranking", "rungs",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
-    {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "leases", "roster",
+    {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases", "roster",
      "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "line", "queries"},
     {"executors", "tracking"},
     {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings",

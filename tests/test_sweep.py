@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shoestring import actions, queries, runs, sweep
+from shoestring import actions, queries, runs, study, sweep, sweep_report
 from shoestring.calibration import Calibration
 from shoestring.cost import Costs
 from shoestring.db import Database
@@ -56,7 +56,8 @@ class Trainer:
     def __init__(self, db: Database, usd: float = 0.01) -> None:
         self.db, self.usd, self.trained, self.ending = db, usd, list[int](), "succeeded"
 
-    def __call__(self, run_id: int) -> None:
+    def __call__(self, run_ids: Sequence[int]) -> None:
+        run_id = run_ids[0]
         lease = runs.claim(self.db, "worker", f"claim {run_id}")
         assert lease and lease.run_id == run_id
         self.trained.append(run_id)
@@ -75,7 +76,7 @@ class Trainer:
 def empty(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Path:
     """A state folder with both databases made and nothing in them: making them takes longer than most tests."""
     home = Home(root=Path("/nowhere"), state=tmp_path_factory.mktemp("state"))
-    sweep.open_storage(home)
+    study.open_storage(home)
     shutil.copy(migrated, home.state / "shoestring.db")
     return home.state
 
@@ -91,7 +92,7 @@ def home(make_home: Callable[[str], Home], either: str) -> Home:
     return make_home("state")
 
 
-def bench_of(home: Home, work: Callable[[int], None] | None = None) -> sweep.Bench:
+def bench_of(home: Home, work: Callable[[Sequence[int]], None] | None = None) -> sweep.Bench:
     db = Database(home.db_url)
     costs = Costs("this-machine", read_prices()["this-machine"], Calibration("test"), 1e10)
     return sweep.Bench(home, db, lambda request: plan_request(request, costs), work or Trainer(db), {})
@@ -145,12 +146,12 @@ def test_stopped_anywhere_it_goes_on_without_asking_or_telling_twice(home, undis
     class Crash(Exception):
         """The process is gone."""
 
-    def work(run_id: int) -> None:
+    def work(run_ids: Sequence[int]) -> None:
         nonlocal calls
         calls += 1
         if calls == 2 and crash_at == "while it trains":
             raise Crash
-        trainer(run_id)
+        trainer(run_ids)
         if calls == 2 and crash_at == "before telling":
             raise Crash
 
@@ -186,9 +187,9 @@ def test_a_finished_sweep_given_more_trials_is_running_again(home):
     bench, states = bench_of(home), list[str]()
     sweep.run_sweep(bench, request_of(trials=1))
 
-    def work(run_id: int) -> None:
+    def work(run_ids: Sequence[int]) -> None:
         states.append(queries.sweeps(bench.db)[0].state)
-        bench.work(run_id)
+        bench.work(run_ids)
 
     done = sweep.run_sweep(replace(bench, work=work), request_of(trials=2))
     assert states == ["running"] and done.state == "finished"
@@ -198,8 +199,8 @@ def test_a_failed_run_is_a_failed_trial_and_the_sweep_goes_on(home):
     trainer = Trainer(Database(home.db_url))
     trainer.ending = "failed"
 
-    def work(run_id: int) -> None:
-        trainer(run_id)
+    def work(run_ids: Sequence[int]) -> None:
+        trainer(run_ids)
         trainer.ending = "succeeded"
 
     bench = bench_of(home, work)
@@ -218,7 +219,7 @@ def test_it_stops_when_the_money_left_cannot_pay_a_median_trial(home):
 
 def test_a_paused_trial_stops_the_sweep_with_what_to_do(home):
     db = Database(home.db_url)
-    bench = bench_of(home, lambda run_id: actions.pause(db, run_id) and None)
+    bench = bench_of(home, lambda run_ids: actions.pause(db, run_ids[0]) and None)
     with pytest.raises(Conflict) as raised:
         sweep.run_sweep(bench, request_of())
     assert "paused" in raised.value.message and "shoestring resume" in raised.value.hint
@@ -248,7 +249,7 @@ def test_no_trials_is_refused(home):
 def test_the_report_names_the_front_the_best_and_what_the_money_bought(home):
     bench = bench_of(home)
     done = sweep.run_sweep(bench, request_of(), 6)
-    report = sweep.report(home, bench.db, done)
+    report = sweep_report.report(home, bench.db, done)
     values = {t.number: t.values for t in report.trials}
     for number in report.front:
         assert not [v for v in values.values() if v[0] < values[number][0] and v[1] < values[number][1]]

@@ -24,16 +24,17 @@ from shoestring.submissions import (
     record_import,
     retry,
     run_row,
+    submission,
     submit,
     submit_plans,
 )
 from shoestring.tables import metrics, runs, workers
-from shoestring.trials import create_sweep, finish_sweep, finish_trial, propose_trial
+from shoestring.trials import create_sweep, finish_sweep, finish_trial, promote, propose_trial, prune
 
 __all__ = [
     "Fund", "Submission", "Submitted", "cancel", "create_sweep", "drain_worker", "finish_sweep", "finish_trial",
-    "pause", "propose_trial", "record_evaluation", "record_import", "resume", "retry", "set_budget", "set_priority",
-    "submit", "submit_plans", "tag",
+    "pause", "promote", "propose_trial", "prune", "record_evaluation", "record_import", "resume", "retry",
+    "set_budget", "set_priority", "submission", "submit", "submit_plans", "tag",
 ]  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from shoestring.executors.local import Handle, Launch, LocalExecutor
 from shoestring.heart import Heart
 from shoestring.poison import stored_config
 from shoestring.records import MICRO, Run
+from shoestring.rungs import REASON, Gate, gate
+from shoestring.rungs import REASON, gate
 from shoestring.tail import Line, Tail, points
 
 PATIENCE_S = 600.0  # how long the end of an attempt waits for a database that is away
@@ -93,6 +95,8 @@ class Attempt:
         self._asked_why = ""
         self._usd_per_hour, self._closing_usd = 0.0, self.run.closing_usd
         self._began: float | None = None  # monotonic seconds
+        self._gate: Gate | None = None  # the rung of a sweep that the run waits at
+        self._at_rung = False
         self._ended: float | None = None
 
     def execute(self, show: Callable[[Progress], None], on_beat: Callable[[], None]) -> str:
@@ -146,6 +150,9 @@ class Attempt:
         self.folder.write_config(config)
         step = resume_step(self.run)
         self._insist(lambda: runs.start(self.db, self.lease, step, engine=self.executor.name))
+        if "rungs" in self.run.plan:
+            passed = self._insist(lambda: queries.promotions(self.db, [self.run.id]))
+            self._gate = gate(self.run.plan, passed.get(self.run.id, 0))
         self._usd_per_hour, self._began = config.price.usd_per_hour, time.monotonic()
         launch = Launch(self.folder.root, self.lease.token, int(self.pace.lease_s), config.compute)
         handle = self.executor.submit(launch)
@@ -188,6 +195,7 @@ class Attempt:
         if heart.lost:
             raise LeaseLost(f"run {self.run.id} is not leased under token {self.lease.token} any more")
         self._pending += lines
+        self._at_rung = self._at_rung or any(self._gate and self._gate.reached(line.metrics) for line in lines)
         try:
             self._record()
         except EnvironmentProblem as error:  # the database is away: the journal is the buffer
@@ -225,6 +233,10 @@ class Attempt:
             self._tell(note=f"{heart.used:.0%} of its budget is spent")
         if heart.want == "run" and cap is not None and self._usd() + self._closing_usd >= cap:
             heart.beat_once()  # the database decides, and writes down why
+        if heart.want == "run" and self._at_rung:
+            why: str = self._insist(lambda: runs.rest(self.db, self.lease, REASON))
+            heart.want = "pause" if why == REASON else why
+            return why
         if heart.want != "run":
             return "budget" if heart.budget_spent else heart.want
         return ""

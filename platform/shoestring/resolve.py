@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from shoestring.spec_parts import Search, SweepSpec
 from shoestring.yaml_source import shown
 
 _RECIPE = set(Recipe.model_fields)
+MAX_GRID = 10_000  # points: as many as a sweep may have trials
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,18 @@ class Parameter:
     step: float | int | None
     choices: tuple[Any, ...] | None
     integer: bool  # the field takes whole numbers only
+
+    @property
+    def grid(self) -> tuple[Any, ...] | None:
+        """Every value, where they can be counted."""
+        if self.choices is not None:
+            return self.choices
+        step = self.step or (1 if self.integer else None)
+        if step is None or self.log:
+            return None
+        assert self.low is not None and self.high is not None
+        n = int((self.high - self.low) / step + 1e-9) + 1
+        return tuple(self.low + i * step for i in range(min(n, MAX_GRID + 1)))
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,8 @@ def _sweep(spec: Spec, name: str, facts: Facts, faults: list[Fault]) -> SweepReq
         return None
     if sweep.until is not None:
         base = base.with_param("until", sweep.until.model_dump())
+    if sweep.rungs is not None:
+        base = base.with_param("until", {"usd": sweep.rungs.usd[-1]})
     parameters = []
     for path, search in sweep.search.items():
         try:
@@ -129,6 +145,9 @@ def _sweep(spec: Spec, name: str, facts: Facts, faults: list[Fault]) -> SweepReq
         except UsageError as error:
             place = node.nearest(("search", path))
             faults.append(at(spec.file, place, error.code, error.message, error.hint, key=True))
+    if sweep.sampler and sweep.sampler.short == "grid" and (problem := _no_grid(parameters)):
+        hint = "`choices` or a `step`, or another sampler"
+        faults.append(at(spec.file, node.nearest(("sampler",)), "bad_search", problem, hint))
     max_usd = sweep.budget.max_usd if sweep.budget else None
     return SweepRequest(
         name=name,
@@ -141,6 +160,16 @@ def _sweep(spec: Spec, name: str, facts: Facts, faults: list[Fault]) -> SweepReq
         seed=sweep.seed,
         spec=sweep,
     )
+
+
+def _no_grid(parameters: list[Parameter]) -> str:
+    """Why these parameters make no grid; "" when they do."""
+    grids = [p.grid for p in parameters]
+    endless = [p.path for p, values in zip(parameters, grids, strict=True) if values is None]
+    if endless:
+        return f"a grid of {endless[0]} has no end"
+    n_points = math.prod(len(values) for values in grids if values is not None)
+    return f"the grid has more than {MAX_GRID:,} points" if n_points > MAX_GRID else ""
 
 
 def _parameter(base: Request, path: str, search: Search) -> Parameter:

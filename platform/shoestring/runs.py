@@ -52,7 +52,7 @@ from shoestring.tables import attempts, checkpoints, events, metrics, runs
 __all__ = [
     "EDGES", "LEASE_S", "WARN_AT", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
     "add_checkpoint", "beat", "claim", "finish", "leave", "mark_checkpoint", "new_worker_id", "provably_dead",
-    "reap_one", "record", "register", "release", "report", "start", "stopping", "tell",
+    "reap_one", "record", "register", "release", "report", "rest", "start", "stopping", "tell",
 ]  # fmt: skip
 
 # (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one
@@ -120,6 +120,20 @@ def beat(db: Database, lease: Lease, spent_micro: int = 0, *, closing_micro: int
             note(conn, at, "budget_spent", lease.run_id, lease.token, spent_micro=spent)
             return Beat("pause", True, used)
         return Beat(row.want, over, used)
+
+
+def rest(db: Database, lease: Lease, reason: str, *, now: float | None = None) -> str:
+    """Want this run paused, for a reason of its own (it has reached a rung); return that reason.
+
+    What somebody else wants of it already stays, and is returned instead.
+    """
+    with db.write() as conn:
+        row = _held(conn, lease, LEASED)
+        if row.want != "run":
+            return row.want
+        _fenced(conn, lease, LEASED, want="pause", reason=reason)
+        note(conn, db.now(now), f"at_{reason}", lease.run_id, lease.token, step=row.step)
+        return reason
 
 
 def record(db: Database, lease: Lease, points: Iterable[MetricPoint]) -> None:

@@ -168,7 +168,7 @@ def _clashes(file: str, node: Node, sweep: SweepSpec) -> list[Fault]:
         if inside:
             what = f"{path} and {inside[0]} are both searched"
             faults.append(at(file, place, "bad_search", what, "keep the inner one", key=True))
-        if path.split(".")[0] == "seed" or (sweep.until is not None and path.split(".")[0] == "until"):
+        if path.split(".")[0] == "seed" or ((sweep.until or sweep.rungs) and path.split(".")[0] == "until"):
             what = f"{path} is searched and fixed by the sweep"
             faults.append(at(file, place, "bad_search", what, "search it or fix it", key=True))
     return faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -9,6 +10,8 @@ from pydantic_core import PydanticCustomError
 from shoestring_trainer.config import Frozen
 
 from shoestring.request import Name, Recipe, Seed, Until, Usd
+from shoestring.samplers import SamplerSpec
+from shoestring.sets import DescribedSet
 
 SPEC_VERSION = 1
 Scalar = bool | int | float | str
@@ -76,9 +79,30 @@ class Search(Frozen):
         """Two values that bound the cost of a trial, when cost grows with the parameter."""
         return (self.choices[0], self.choices[-1]) if self.choices else (self.low, self.high)
 
+    def holds(self, value: Any) -> bool:
+        """Whether the search could propose this value."""
+        if self.choices is not None:
+            return any(value == one and type(value) is type(one) for one in self.choices)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high
+
 
 def _bad_search(message: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError("bad_search", "{message}", {"message": message, "hint": hint})
+
+
+class RungsSpec(Frozen):
+    """Successive halving: planned dollars at which trials are compared; `keep` of them go on, the last is the end."""
+
+    usd: tuple[Usd, ...] = Field(min_length=2, max_length=8, description="ascending; a trial ends at the last")
+    keep: float = Field(default=1 / 3, gt=0, lt=1, description="share of the trials at a rung that go on")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> RungsSpec:
+        for below, above in itertools.pairwise(self.usd):
+            if above <= below:
+                raise _bad_search(f"usd: ${above:g} comes after ${below:g}", "each rung above the one before")
+        return self
 
 
 class SweepSpec(Frozen):
@@ -87,10 +111,40 @@ class SweepSpec(Frozen):
     base: str = Field(description="name of the experiment that trials start from")
     search: dict[str, Search] = Field(min_length=1, max_length=16, description="dotted path of a field → its values")
     objectives: dict[Metric, Literal["minimize", "maximize"]] = Field(min_length=1, max_length=3)
+    constraints: dict[Metric, float] | None = Field(
+        default=None, min_length=1, max_length=8, description="metric → at most; a trial above it is never the best"
+    )
+    sampler: SamplerSpec | None = Field(default=None, description="what proposes: tpe unless written")
     budget: Budget | None = Field(default=None, description="cap on the actual dollars of all trials together")
     trials: int = Field(default=20, ge=1, le=10_000)
     until: Until | None = Field(default=None, description="where each trial ends; default: where the base ends")
+    rungs: RungsSpec | None = Field(default=None, description="successive halving at equal planned dollars")
+    enqueue: tuple[dict[str, Scalar], ...] | None = Field(
+        default=None, min_length=1, max_length=100, description="points tried first, after the base's own"
+    )
+    warm_start: Literal[True] | tuple[int | str, ...] | None = Field(
+        default=None, description="begin with earlier runs of this recipe: all, or of these run ids and sweep names"
+    )
     seed: Seed = Field(default=0, description="of the search and of every trial")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> SweepSpec:
+        sampler = self.sampler.kind if self.sampler else None
+        if sampler and len(self.objectives) > sampler.objectives:
+            hint = "one objective and `constraints`, or another sampler"
+            raise _bad_search(f"sampler: {sampler.optuna} takes {sampler.objectives} objective", hint)
+        if self.rungs and self.until:
+            raise _bad_search("until: the last rung says where a trial ends", "drop `until`")
+        if self.rungs and next(iter(self.objectives)).split("/")[0] not in ("val", "train"):
+            first = next(iter(self.objectives))
+            raise _bad_search(f"rungs: {first} is not known while a run trains", "val/loss as the first objective")
+        for number, point in enumerate(self.enqueue or ()):
+            for path, value in point.items():
+                if path not in self.search:
+                    raise _bad_search(f"enqueue.{number}: {path} is not searched", "only paths of `search`")
+                if not self.search[path].holds(value):
+                    raise _bad_search(f"enqueue.{number}: {path} {value} is outside its search", "widen the search")
+        return self
 
 
 class Showcase(Frozen):
@@ -126,7 +180,10 @@ class FileSpec(Frozen):
         max_length=64,
         description="several sets drawn from by weight; `data`, one of them, is validated on",
     )
-    hardware: Name = Field(default="this-machine", description="a price row (`shoestring plan` shows them)")
+    sets: dict[Name, DescribedSet] = Field(
+        default_factory=dict, max_length=64, description="data sets that are not built, described for `shoestring plan`"
+    )
+    hardware: Name = Field(default="this-machine", description="a price row (`shoestring prices` shows them)")
     budget: Budget | None = Field(
         default=None, description="everything in this file together; refused above it at submission"
     )

@@ -1,132 +1,49 @@
-"""Sweeps: Optuna proposes, ordinary runs of the same queue train, Optuna is told. The only file with optuna.
+"""Sweeps: Optuna proposes, ordinary runs of the same queue train, Optuna is told.
 
 Two databases cannot commit together, so the order carries the safety: Optuna stores a proposal, our database stores
 the trial and then its run (submitting is idempotent), the run trains, Optuna is told, our trial is closed. Started
 again anywhere in between, an unfinished proposal is taken up where it stands (never asked anew) and one that was told
-is only closed here (never told twice). Each proposal's randomness is a function of the sweep's seed and the trial's
-number, so the same history gives the same proposals.
+is only closed here (never told twice). Nothing that a decision needs is held in memory alone.
 """
 
 from __future__ import annotations
 
-import logging
-import statistics
-import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from shoestring import actions, queries
+from shoestring.allowance import AT_REST, allowance, committed_usd, rest_usd, typical_usd
 from shoestring.db import Database
 from shoestring.errors import Conflict, UsageError
 from shoestring.home import Home
-from shoestring.ranking import Direction, pareto_front
-from shoestring.records import Run, Sweep, Trial
-from shoestring.resolve import Parameter, SweepRequest, value_at
+from shoestring.outcomes import constraint_values, earlier_runs, objective_values
+from shoestring.ranking import Direction
+from shoestring.records import Run, Sweep
+from shoestring.resolve import SweepRequest, value_at
 from shoestring.run_plan import PlanRefused, RunPlan
+from shoestring.rungs import REASON, Choice, choose, planned
+from shoestring.states import TERMINAL
+from shoestring.study import Proposal, Study, Told
+from shoestring.sweep_state import SweepState, look
 
 if TYPE_CHECKING:
-    import optuna
-
     from shoestring.request import Request
-
-ENDED = ("succeeded", "failed", "cancelled")
-STARTUP_TRIALS = 4  # drawn at random before TPE's model has anything to say
-MIN_FOR_IMPORTANCE = 4
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """Parameters that Optuna wants tried."""
+class Bench:
+    """What a sweep works with: where things live, how a request is priced, and who trains.
 
-    number: int
-    params: dict[str, Any]
+    `work` is given the runs in flight and returns when one of them may have come to rest.
+    """
 
-
-def open_storage(home: Home) -> optuna.storages.RDBStorage:
-    """Optuna's own database, made where there is none."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    home.state.mkdir(parents=True, exist_ok=True)
-    return optuna.storages.RDBStorage(home.optuna_url)
-
-
-class Study:
-    """Optuna's side of one sweep, on its own database."""
-
-    def __init__(
-        self, home: Home, sweep: Sweep, parameters: tuple[Parameter, ...], directions: list[Direction], seed: int
-    ):
-        import optuna
-
-        self.optuna, self.parameters, self.seed = optuna, parameters, seed
-        # Our id and time of birth are in the name, so another database's sweep of this name is another study.
-        self.study = optuna.create_study(
-            storage=open_storage(home),
-            study_name=f"{sweep.project}/{sweep.name}/{sweep.id}-{sweep.created_at:.3f}",
-            directions=directions,
-            load_if_exists=True,
-        )
-
-    def enqueue(self, params: dict[str, Any]) -> None:
-        """Put `params` before all proposals, once, if nothing was proposed yet."""
-        if params and not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial(params)
-
-    def next(self) -> Proposal:
-        """The unfinished proposal if there is one, else a new one."""
-        running = self._trials(self.optuna.trial.TrialState.RUNNING)
-        started = len(self.study.get_trials(deepcopy=False)) - len(self._trials(self.optuna.trial.TrialState.WAITING))
-        number = running[0].number if running else started
-        self.study.sampler = self.optuna.samplers.TPESampler(
-            seed=self.seed * 100_003 + number, n_startup_trials=STARTUP_TRIALS
-        )
-        # A proposal that a crash cut short has its first parameters stored: suggesting again returns those.
-        trial = self.optuna.trial.Trial(self.study, running[0]._trial_id) if running else self.study.ask()
-        return Proposal(trial.number, {p.path: _suggest(trial, p) for p in self.parameters})
-
-    def told(self) -> dict[int, tuple[float, ...] | None]:
-        """Number → values of each finished proposal; None for one that failed."""
-        state = self.optuna.trial.TrialState
-        return {
-            t.number: tuple(t.values) if t.state == state.COMPLETE else None
-            for t in self._trials(state.COMPLETE, state.FAIL, state.PRUNED)
-        }
-
-    def tell(self, number: int, values: tuple[float, ...] | None) -> None:
-        """Report a finished proposal; None says that its run failed."""
-        if values is None:
-            self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
-        else:
-            self.study.tell(number, list(values))
-
-    def importance(self) -> dict[str, float]:
-        """Share of each parameter in the first objective (PED-ANOVA); empty when too few trials can say."""
-        if len(self._trials(self.optuna.trial.TrialState.COMPLETE)) < MIN_FOR_IMPORTANCE:
-            return {}
-        sign = 1.0 if self.study.directions[0].name == "MINIMIZE" else -1.0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                found = self.optuna.importance.get_param_importances(self.study, target=lambda t: sign * t.values[0])
-            except (RuntimeError, ValueError):  # for instance every trial has the same value
-                return {}
-        return {path: float(share) for path, share in found.items()}
-
-    def _trials(self, *states: optuna.trial.TrialState) -> list[optuna.trial.FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=states)
-
-
-def _suggest(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
-    p = parameter
-    if p.choices is not None:
-        return trial.suggest_categorical(p.path, p.choices)
-    assert p.low is not None and p.high is not None
-    if p.integer:
-        return trial.suggest_int(p.path, int(p.low), int(p.high), step=int(p.step or 1), log=p.log)
-    return trial.suggest_float(p.path, float(p.low), float(p.high), step=p.step, log=p.log)
+    home: Home
+    db: Database
+    price: Callable[[Request], RunPlan]
+    work: Callable[[Sequence[int]], None]
+    provenance: dict[str, Any]
+    tell: Callable[[str], None] = lambda line: None
 
 
 def base_point(request: SweepRequest) -> dict[str, Any]:
@@ -137,197 +54,264 @@ def base_point(request: SweepRequest) -> dict[str, Any]:
             value = value_at(request.base, p.path)
         except (KeyError, IndexError, TypeError):  # for instance no experts at all in the base
             continue
-        inside = value in p.choices if p.choices is not None else value is not None and p.low <= value <= p.high
-        if inside:
+        if value is not None and request.spec.search[p.path].holds(value):
             point[p.path] = value
     return point
 
 
-# ── the loop ────────────────────────────────────────────────────────────────────────────────────
+def study_of(home: Home, sweep: Sweep, request: SweepRequest) -> Study:
+    """Optuna's side of the sweep that was made for this request."""
+    ways = cast(list[Direction], list(request.objectives.values()))
+    return Study(home, sweep, request.parameters, ways, request.seed, request.spec.sampler)
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What a sweep works with: where things live, how a request is priced, and who trains a run to its end."""
-
-    home: Home
-    db: Database
-    price: Callable[[Request], RunPlan]
-    work: Callable[[int], None]
-    provenance: dict[str, Any]
-    tell: Callable[[str], None] = lambda line: None
-
-
-def run_sweep(bench: Bench, request: SweepRequest, n_trials: int | None = None) -> Sweep:
+def run_sweep(bench: Bench, request: SweepRequest, n_trials: int | None = None, jobs: int = 1) -> Sweep:
     """Propose, train and tell until the trials or the dollars are used up; go on where an earlier call stopped.
 
-    Raises Conflict when a trial's run neither ends nor can go on by itself (paused), UsageError for no trials.
+    At most `jobs` trials are in flight. Raises Conflict when a trial's run neither ends nor can go on by itself
+    (paused by hand), UsageError for no trials or jobs, NotFound for a warm start from what is not there.
     """
-    if n_trials is not None and n_trials < 1:
-        raise UsageError(f"--trials {n_trials}: at least 1", "leave it out to take the sweep's own number")
-    wanted = n_trials or request.trials
-    db = bench.db
-    sweep = actions.create_sweep(db, request)
-    study = Study(
-        bench.home, sweep, request.parameters, cast(list[Direction], list(request.objectives.values())), request.seed
-    )
-    study.enqueue(base_point(request))
-    while True:
-        told = study.told()
-        _close_told(db, sweep, told)
-        reason = why_over(sweep, wanted, queries.trials(db, sweep.id), queries.runs(db, sweep_id=sweep.id), told)
-        if reason:
-            bench.tell(reason)
-            return actions.finish_sweep(db, sweep.id, reason)
-        _one_trial(bench, sweep, request, study)
+    for option, n in (("--trials", n_trials), ("--jobs", jobs)):
+        if n is not None and n < 1:
+            raise UsageError(f"{option} {n}: at least 1", "leave it out to take the default")
+    earlier = earlier_runs(bench.db, request)  # before anything is written: it may be refused
+    sweep = actions.create_sweep(bench.db, request)
+    study = study_of(bench.home, sweep, request)
+    study.begin(base_point(request), request.spec.enqueue or (), earlier)
+    return _Loop(bench, request, sweep, study, n_trials or request.trials, jobs).run()
 
 
-def why_over(
-    sweep: Sweep, wanted: int, trials: list[Trial], runs: list[Run], told: dict[int, tuple[float, ...] | None]
-) -> str:
-    """Why no further trial is proposed, in words; "" to go on. An unfinished trial is always taken to its end."""
-    if any(t.number not in told for t in trials):
+@dataclass
+class _Loop:
+    """One call of `run_sweep`."""
+
+    bench: Bench
+    request: SweepRequest
+    sweep: Sweep
+    study: Study
+    wanted: int
+    jobs: int
+
+    def run(self) -> Sweep:
+        db = self.bench.db
+        self._enter_earlier()
+        while True:
+            _close_told(db, self.sweep, self.study.told())
+            now = self._look()
+            if self._settle(now) or self._decide(now) or self._fill(now):
+                continue
+            if now.active:
+                self._work(now.active)
+                continue
+            reason = self._stuck(now) or self._why_over(now)
+            self.bench.tell(reason)
+            return actions.finish_sweep(db, self.sweep.id, reason)
+
+    # ── how it stands ───────────────────────────────────────────────────────────────────────────
+
+    def _look(self) -> SweepState:
+        """Every trial with its run; proposals that have none yet get theirs."""
+        unfinished = {one.number for one in self.study.unfinished() if self._placed(one)}
+        n_asked = len(self.study.told()) + len(unfinished) - len(self.study.earlier())
+        rungs, metric = self.request.spec.rungs, next(iter(self.request.objectives))
+        return look(self.bench.db, self.sweep, unfinished, n_asked, metric, rungs.usd[:-1] if rungs else ())
+
+    def _left_usd(self, now: SweepState) -> float | None:
+        """Dollars of the sweep that nobody has spent or may spend; None without a cap."""
+        return None if self.sweep.max_usd is None else self.sweep.max_usd - committed_usd(now.own)
+
+    def _why_over(self, now: SweepState) -> str:
+        """Why no further trial is proposed, in words; "" to go on."""
+        if now.n_asked >= self.wanted:
+            return f"all {self.wanted} trials are done"
+        if self.study.exhausted():
+            return "every point of the grid was tried"
+        left, typical = self._left_usd(now), typical_usd(now.own)
+        if left is not None and typical is not None and left < typical:
+            return f"${left:.5f} of ${self.sweep.max_usd:.5f} left cannot pay one more trial (median ${typical:.5f})"
+        if left is not None and left <= 0:
+            return f"the sweep's ${self.sweep.max_usd:.5f} are spent"
         return ""
-    if len(told) >= wanted:
-        return f"all {wanted} trials are done"
-    spent = [r.spent_usd for r in runs if r.state in ENDED]
-    if sweep.max_usd is not None and spent:
-        left, median = sweep.max_usd - sum(spent), statistics.median(spent)
-        if left < median:
-            return f"${left:.5f} of ${sweep.max_usd:.5f} left cannot pay one more trial (median ${median:.5f})"
-    return ""
+
+    def _stuck(self, now: SweepState) -> str:
+        """Why the sweep ends with a trial unfinished, in words: its money is spent."""
+        paused = [run for run in now.runs.values() if run.state == "paused" and run.reason == "budget"]
+        if not paused:
+            return ""
+        ids = ", ".join(str(run.id) for run in paused)
+        whose = "its cap" if any(_capped(run) for run in paused) else f"project {self.sweep.project}'s budget"
+        spent = sum(run.spent_usd for run in now.own)
+        of = "" if self.sweep.max_usd is None else f" of ${self.sweep.max_usd:.5f}"
+        return f"run {ids} was paused at {whose}, ${spent:.5f}{of} are spent: raise it and sweep again to go on"
+
+    # ── what it does ────────────────────────────────────────────────────────────────────────────
+
+    def _enter_earlier(self) -> None:
+        """Enter the trials of a warm start, which Optuna knows already, into our own database."""
+        db, known = self.bench.db, {t.number for t in queries.trials(self.bench.db, self.sweep.id)}
+        found = {t.number: t for t in self.study.finished() if t.number not in known}
+        for number, run_id in self.study.earlier().items():
+            if number in found:
+                actions.propose_trial(db, self.sweep.id, number, found[number].params, run_id)
+
+    def _settle(self, now: SweepState) -> bool:
+        """Tell Optuna of the runs that have ended; say whether any had. Raises Conflict."""
+        ended = False
+        for number, run in now.runs.items():
+            if run.state in TERMINAL:
+                self._tell(number, run, now.pruned_at(number))
+                ended = True
+            elif run.state == "paused" and run.reason not in (REASON, "budget"):
+                why = f" ({run.reason})" if run.reason else ""
+                raise Conflict(
+                    f"trial {number}'s run {run.id} is {run.state}{why}",
+                    f"let it go on (`shoestring resume {run.id}`) or end it (`shoestring cancel {run.id}`), then sweep "
+                    "again",
+                )
+        return ended
+
+    def _tell(self, number: int, run: Run, rung: int | None) -> None:
+        """Tell Optuna what a run came to: at its end, or at the last rung that it reached."""
+        db, objectives = self.bench.db, list(self.request.objectives)
+        rungs = self.request.spec.rungs
+        at_usd = rungs.usd[rung] if rungs and rung is not None else None
+        values = None
+        if run.state == "succeeded" or at_usd is not None:
+            values = objective_values(db, run, objectives, at_usd)
+        limits = constraint_values(db, run, self.request.spec.constraints or {})
+        if limits is None:
+            values = None
+        self.study.tell(number, values, limits or {}, "pruned" if at_usd is not None and values else "")
+        what = ", ".join(f"{key} {value:.4g}" for key, value in zip(objectives, values or (), strict=bool(values)))
+        ended = f"run {run.id} {run.state}" if rung is None else f"pruned at rung {rung}"
+        self.bench.tell(f"trial {number}: {what}" + (f" ({ended})" if rung is not None else "") if values else
+                        f"trial {number}: {ended}")  # fmt: skip
+
+    def _decide(self, now: SweepState) -> bool:
+        """Let the best trials of each rung go on and end those that cannot be among them; say whether any was."""
+        rungs = self.request.spec.rungs
+        if rungs is None:
+            return False
+        to_come = 0 if self._why_over(now) else max(0, self.wanted - now.n_asked)
+        way = next(iter(self.request.objectives.values()))
+        choice = choose(now.rungs, rungs.keep, way, to_come)
+        for number, level in choice.promote:
+            if len(now.active) < self.jobs and self._promote(now, number, level):
+                return True
+        for number, level in self._given_up(now, choice):
+            n, best = len(now.rungs[level].values), f"${rungs.usd[level]:g}"
+            actions.prune(self.bench.db, now.runs[number].id, f"not among the best of {n} at {best}")
+        return bool(self._given_up(now, choice))
+
+    def _given_up(self, now: SweepState, choice: Choice) -> list[tuple[int, int]]:
+        """Whom to prune: those who are out, and everybody who waits when nothing can go on any more."""
+        if now.active or len(choice.promote) == 0 or not self._why_over(now):
+            return list(choice.prune)
+        return [*choice.prune, *choice.promote]
+
+    def _promote(self, now: SweepState, number: int, level: int) -> bool:
+        """Queue a waiting run up to its next rung, if the sweep can pay that; say whether it did."""
+        rungs, run, left = self.request.spec.rungs, now.runs[number], self._left_usd(now)
+        assert rungs is not None
+        cap = run.max_usd
+        if left is not None:
+            if left < rest_usd(run, rungs.usd[level + 1], "p50"):
+                return False
+            more = allowance(left, rest_usd(run, rungs.usd[level + 1]), self.jobs - len(now.active))
+            cap = _least(self.request.base.max_usd, run.spent_usd + more)
+        self.bench.tell(f"trial {number}: goes on from rung {level}, ${rungs.usd[level]:g}")
+        return actions.promote(self.bench.db, run.id, level, max_usd=cap)
+
+    def _fill(self, now: SweepState) -> bool:
+        """Resume what a larger budget can pay now, else ask for one more trial; say whether something was begun."""
+        if len(now.active) >= self.jobs:
+            return False
+        for run in now.runs.values():
+            if run.state == "paused" and run.reason == "budget" and self._resumed(now, run):
+                return True
+        if self._why_over(now) or self._stuck(now):
+            return False
+        proposal = self.study.ask()
+        if self._placed(proposal, self._left_usd(now), self.jobs - len(now.active)):
+            run = self._run_of(proposal)
+            shown = ", ".join(f"{path} {_short(value)}" for path, value in proposal.params.items())
+            self.bench.tell(f"trial {proposal.number}: run {run.id}, {shown}")
+        return True
+
+    def _resumed(self, now: SweepState, run: Run) -> bool:
+        """Let a run go on that its cap had paused, if its rest can be paid now."""
+        left, db = self._left_usd(now), self.bench.db
+        if left is None or not _capped(run):
+            cap = queries.budget(db, run.project)
+            if cap is not None and queries.spent(db, run.project) >= cap:
+                return False
+        most = None if left is None else _least(self.request.base.max_usd, run.spent_usd + left)
+        if most is not None and most < run.spent_usd + rest_usd(run, share="p50"):
+            return False
+        if most is None and _capped(run):
+            return False  # the recipe's own cap: a person raises it
+        actions.resume(db, run.id, max_usd=most)
+        return True
+
+    def _placed(self, proposal: Proposal, left_usd: float | None = None, n_slots: int = 1) -> bool:
+        """Put the proposal's run into the queue, the same one however often this is called; say whether it has one."""
+        db, sweep_id = self.bench.db, self.sweep.id
+        if self._known(proposal.number) is not None:
+            return True
+        try:
+            plan = self.bench.price(self.request.trial(proposal.number, proposal.params))
+        except (UsageError, PlanRefused) as error:
+            self.bench.tell(f"trial {proposal.number}: {error.message}")
+            actions.propose_trial(db, sweep_id, proposal.number, proposal.params)
+            self.study.tell(proposal.number, None)
+            return False
+        actions.propose_trial(db, sweep_id, proposal.number, proposal.params)
+        if self.sweep.max_usd is not None:
+            if left_usd is None:  # it was asked by an earlier call, that ended before its run was queued
+                left_usd = self.sweep.max_usd - committed_usd(queries.runs(db, sweep_id=sweep_id))
+            cap = _least(plan.request.max_usd, allowance(left_usd, plan.usd.p90, n_slots))
+            plan = replace(plan, request=plan.request.model_copy(update={"max_usd": max(cap or 0.0, 1e-6)}))
+        one = actions.submission(plan, kind="trial", sweep_id=sweep_id, provenance=self.bench.provenance)
+        if self.request.spec.rungs:
+            gates = planned(next(iter(self.request.objectives)), self.request.spec.rungs.usd)
+            one = replace(one, plan={**one.plan, "rungs": gates})
+        run_id = actions.submit(db, [one], runs_dir=self.bench.home.runs)[0].run_id
+        actions.propose_trial(db, sweep_id, proposal.number, proposal.params, run_id)
+        return True
+
+    def _known(self, number: int) -> int | None:
+        found = (t.run_id for t in queries.trials(self.bench.db, self.sweep.id) if t.number == number)
+        return next(found, None)
+
+    def _run_of(self, proposal: Proposal) -> Run:
+        return queries.run(self.bench.db, self._known(proposal.number) or 0)
+
+    def _work(self, active: list[Run]) -> None:
+        """Let one of these runs come to rest. Raises Conflict when nobody trains them."""
+        ids = [run.id for run in active]
+        self.bench.work(ids)
+        if not any(queries.run(self.bench.db, run_id).state in AT_REST for run_id in ids):
+            what = ", ".join(f"{run.id} is {run.state}" for run in active)
+            raise Conflict(f"nobody trains the sweep's runs any more: run {what}", "sweep again to go on")
 
 
-def _one_trial(bench: Bench, sweep: Sweep, request: SweepRequest, study: Study) -> None:
-    """Take one proposal through its run and tell what came of it."""
-    db, proposal = bench.db, study.next()
-    shown = ", ".join(f"{path} {_short(value)}" for path, value in proposal.params.items())
-    try:
-        plan = bench.price(request.trial(proposal.number, proposal.params))
-    except (UsageError, PlanRefused) as error:
-        bench.tell(f"trial {proposal.number}: {shown}: {error.message}")
-        actions.propose_trial(db, sweep.id, proposal.number, proposal.params)
-        study.tell(proposal.number, None)
-        return
-    run_id = _submit(bench, sweep, proposal, plan)
-    bench.tell(f"trial {proposal.number}: run {run_id}, {shown}")
-    if queries.run(db, run_id).state not in ENDED:
-        bench.work(run_id)
-    run = queries.run(db, run_id)
-    if run.state not in ENDED:
-        raise Conflict(
-            f"trial {proposal.number}'s run {run_id} is {run.state}" + (f" ({run.reason})" if run.reason else ""),
-            f"let it go on (`shoestring resume {run_id}`) or end it (`shoestring cancel {run_id}`), then sweep again",
-        )
-    values = objective_values(db, run, list(request.objectives)) if run.state == "succeeded" else None
-    study.tell(proposal.number, values)
-    bench.tell(f"trial {proposal.number}: " + (_values(request, values) if values else f"run {run_id} {run.state}"))
-
-
-def _submit(bench: Bench, sweep: Sweep, proposal: Proposal, plan: RunPlan) -> int:
-    """The proposal's run, in the queue; the same one however often this is called."""
-    actions.propose_trial(bench.db, sweep.id, proposal.number, proposal.params)
-    known = next(t for t in queries.trials(bench.db, sweep.id) if t.number == proposal.number)
-    if known.run_id is not None:
-        return known.run_id
-    origin: dict[str, Any] = {"kind": "trial", "sweep_id": sweep.id, "provenance": bench.provenance}
-    run_id = actions.submit_plans(bench.db, [plan], runs_dir=bench.home.runs, **origin)[0].run_id
-    actions.propose_trial(bench.db, sweep.id, proposal.number, proposal.params, run_id)
-    return run_id
-
-
-def objective_values(db: Database, run: Run, objectives: list[str]) -> tuple[float, ...] | None:
-    """The run's last value of each objective; dollars are what it actually spent. None when one was never recorded."""
-    last = queries.last_values(db, [run.id], objectives).get(run.id, {})
-    values = [run.spent_usd if key == "cost/usd" else last.get(key) for key in objectives]
-    return None if None in values else tuple(float(v) for v in values if v is not None)
-
-
-def _close_told(db: Database, sweep: Sweep, told: dict[int, tuple[float, ...] | None]) -> None:
+def _close_told(db: Database, sweep: Sweep, told: dict[int, Told]) -> None:
     """Write into our trials what Optuna was told, where a crash or this loop left them open."""
     for trial in queries.trials(db, sweep.id):
         if trial.number in told and trial.state in ("proposed", "running"):
-            values = told[trial.number]
-            state = "failed" if values is None else "complete"
-            actions.finish_trial(db, sweep.id, trial.number, state, values or ())
+            known = told[trial.number]
+            actions.finish_trial(db, sweep.id, trial.number, known.state, known.values)
+
+
+def _capped(run: Run) -> bool:
+    """Whether the run's own cap, not its project's budget, is what paused it."""
+    closing = float(run.plan.get("closing_usd", 0.0))
+    return run.max_usd is not None and run.spent_usd + closing >= run.max_usd
+
+
+def _least(one: float | None, other: float) -> float:
+    return other if one is None else min(one, other)
 
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _values(request: SweepRequest, values: tuple[float, ...]) -> str:
-    return ", ".join(f"{key} {value:.4g}" for key, value in zip(request.objectives, values, strict=True))
-
-
-# ── what it found ───────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a sweep's dollars bought."""
-
-    sweep: str
-    state: str
-    objectives: dict[str, Direction]
-    trials: list[Trial]
-    front: list[int]  # trial numbers, cheapest first
-    best: int | None  # trial with the best first objective
-    importance: dict[str, float]
-    spent_usd: float
-    max_usd: float | None
-    bought: str  # in words
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def report(home: Home, db: Database, sweep: Sweep) -> Report:
-    """Read a sweep's trials: Pareto front, best, importance of each parameter."""
-    objectives: dict[str, Direction] = dict(sweep.spec["objectives"])
-    trials = queries.trials(db, sweep.id)
-    done = [t for t in trials if t.state == "complete"]
-    spent_usd = sum(r.spent_usd for r in queries.runs(db, sweep_id=sweep.id))
-    study = Study(home, sweep, (), list(objectives.values()), 0)
-    best = best_trial(done, objectives)
-    return Report(
-        sweep=sweep.name,
-        state=sweep.state,
-        objectives=objectives,
-        trials=trials,
-        front=front_of(done, objectives),
-        best=best.number if best else None,
-        importance=study.importance(),
-        spent_usd=spent_usd,
-        max_usd=sweep.max_usd,
-        bought=bought(best, done, objectives, spent_usd),
-    )
-
-
-def front_of(done: list[Trial], objectives: dict[str, Direction]) -> list[int]:
-    """Trials on the Pareto front of dollars and the other objective; empty unless those are the two objectives."""
-    if "cost/usd" not in objectives or len(objectives) != 2:
-        return []
-    money = list(objectives).index("cost/usd")
-    points = [(t.values[money], t.values[1 - money]) for t in done]
-    return [done[i].number for i in pareto_front(points, list(objectives.values())[1 - money])]
-
-
-def best_trial(done: list[Trial], objectives: dict[str, Direction]) -> Trial | None:
-    """The finished trial with the best first objective; of equals, the first."""
-    sign = 1.0 if next(iter(objectives.values())) == "minimize" else -1.0
-    return min(done, key=lambda t: (sign * t.values[0], t.number), default=None)
-
-
-def bought(best: Trial | None, done: list[Trial], objectives: dict[str, Direction], spent_usd: float) -> str:
-    """What the money bought, in words: the best trial against trial 0, which has the base's own values."""
-    if best is None:
-        return ""
-    key = next(iter(objectives))
-    text = f"${spent_usd:.5f} bought {key} {best.values[0]:.4g} (trial {best.number})"
-    base = next((t for t in done if t.number == 0), None)
-    if base is None:
-        return text + "; trial 0, the base, did not finish"
-    if base.number == best.number:
-        return text + ": the base itself, no trial was better"
-    return text + f"; the base's own values give {base.values[0]:.4g}"

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from shoestring import records
-from shoestring.db import Database, take_turns
+from shoestring.db import Database, retried, take_turns
 from shoestring.errors import Conflict, NotFound
-from shoestring.moves import note
+from shoestring.moves import move, note
 from shoestring.rows import canonical, micro, usd
+from shoestring.rungs import PRUNED, REASON
 from shoestring.stored import mapping
-from shoestring.tables import runs, sweeps, trials
+from shoestring.submissions import run_row
+from shoestring.tables import events, runs, sweeps, trials
 
 if TYPE_CHECKING:
     from shoestring.resolve import SweepRequest
@@ -127,3 +129,47 @@ def finish_sweep(
             raise NotFound(f"there is no sweep {sweep_id}", "shoestring sweep")
         note(conn, at, f"sweep_{state}", None, sweep=sweep_id, reason=reason)
         return read_sweeps(conn, sweep_id)[0]
+
+
+@retried
+def promote(
+    db: Database, run_id: int, n_passed: int, *, max_usd: float | None = None, now: float | None = None
+) -> bool:
+    """Queue a run that waits at a rung, having passed so many; say whether this call did it. Raises NotFound.
+
+    A second call changes nothing: the audit log says how many rungs the run has passed (see `promotions`).
+    """
+    at = db.now(now)
+    with db.write() as conn:
+        row = run_row(conn, run_id)
+        if row.state != "paused" or row.reason != REASON or _passed(conn, [run_id]).get(run_id, 0) != n_passed:
+            return False
+        note(conn, at, "promoted", run_id, row.lease_token, rung=n_passed)
+        columns: dict[str, Any] = {"reason": "", "run_after": at}
+        if max_usd is not None:
+            columns["max_micro"] = micro(max_usd)
+        return move(conn, run_id, ("paused", "queued"), at, "resumed", token=row.lease_token, **columns)
+
+
+@retried
+def prune(db: Database, run_id: int, why: str, *, now: float | None = None) -> bool:
+    """End a run that waits at a rung, for good; say whether it waited there. Raises NotFound."""
+    at = db.now(now)
+    with db.write() as conn:
+        row = run_row(conn, run_id)
+        if row.state != "paused" or row.reason != REASON:
+            return False
+        columns: dict[str, Any] = {"reason": f"{PRUNED}: {why}", "lease_token": row.lease_token + 1}
+        return move(conn, run_id, ("paused", "cancelled"), at, "cancelled", token=row.lease_token, **columns)
+
+
+def promotions(db: Database, run_ids: Sequence[int]) -> dict[int, int]:
+    """How many rungs each of the runs was let through; those at none are left out."""
+    with db.read() as conn:
+        return _passed(conn, run_ids)
+
+
+def _passed(conn: Connection, run_ids: Sequence[int]) -> dict[int, int]:
+    counted = select(events.c.run_id, func.count()).where(events.c.kind == "promoted")
+    found = conn.execute(counted.where(events.c.run_id.in_(list(run_ids))).group_by(events.c.run_id))
+    return {run_id: n for run_id, n in found}

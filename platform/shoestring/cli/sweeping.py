@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from shoestring.evaluation import Evaluation
     from shoestring.ranking import Ranking
     from shoestring.records import Run
-    from shoestring.sweep import Report
+    from shoestring.sweep_report import Report
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 File = Annotated[Path, typer.Argument(help="The experiments file.")]
@@ -38,11 +39,14 @@ def sweep_run(
     trials: Annotated[
         int | None, typer.Option("--trials", help="How many in all; default: what the file says.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", help="Trials in flight at once: this process trains one, other workers the rest.")
+    ] = 1,
     work: Annotated[bool, typer.Option("--work/--no-work", help="Train here, or wait for other workers.")] = True,
     json_: Json = False,
 ) -> None:
     """Run a sweep to its end, or go on where it stopped."""
-    from shoestring import plan, provenance, sweep, tracking
+    from shoestring import plan, provenance, sweep, sweep_report, tracking
     from shoestring.cli.looking import open_project
 
     home, db = open_project()
@@ -55,9 +59,9 @@ def sweep_run(
         provenance=provenance.collect(home.root),
         tell=(lambda line: None) if json_ else say,
     )
-    done = sweep.run_sweep(bench, survey.sweep(name), trials)
+    done = sweep.run_sweep(bench, survey.sweep(name), trials, jobs)
     _warn(tracking.Tracker(home, db.url.render_as_string(hide_password=False)).finish(db))
-    _show_report(sweep.report(home, db, done), json_)
+    _show_report(sweep_report.report(home, db, done), json_)
 
 
 def sweep_report(
@@ -65,7 +69,8 @@ def sweep_report(
     json_: Json = False,
 ) -> None:
     """Say what a sweep found: the Pareto front, the best trial, what mattered, what the money bought."""
-    from shoestring import queries, sweep
+    from shoestring import queries
+    from shoestring import sweep_report as reports
     from shoestring.cli.looking import open_project
 
     home, db = open_project()
@@ -74,7 +79,7 @@ def sweep_report(
     if not found:
         names = ", ".join(sorted({s.name for s in known}))
         raise NotFound(f"no sweep {name!r}", f"known: {names}" if names else "shoestring sweep run FILE NAME")
-    _show_report(sweep.report(home, db, max(found, key=lambda s: s.id)), json_)
+    _show_report(reports.report(home, db, max(found, key=lambda s: s.id)), json_)
 
 
 def rank(
@@ -162,20 +167,21 @@ def evaluate(
 
 
 def _worker(home: Any, db: Database) -> Any:
-    """Train in this process until the run has ended; other queued runs that come first are trained too."""
+    """Train in this process until one of the runs has ended; other queued runs that come first are trained too."""
     from shoestring.cli.working import work_until
 
-    return lambda run_id: work_until(home, db, run_id)
+    return lambda run_ids: work_until(home, db, run_ids)
 
 
 def _waiter(db: Database, every_s: float = 2.0) -> Any:
-    """Wait until some other worker has brought the run to an end or set it aside."""
+    """Wait until some other worker has brought one of the runs to an end or set it aside."""
     import time
 
     from shoestring import queries
 
-    def wait(run_id: int) -> None:
-        while queries.run(db, run_id).state in ("blocked", "queued", "leased", "running", "stopping"):
+    def wait(run_ids: Sequence[int]) -> None:
+        moving = ("blocked", "queued", "leased", "running", "stopping")
+        while all(queries.run(db, run_id).state in moving for run_id in run_ids):
             time.sleep(every_s)
 
     return wait
@@ -260,13 +266,24 @@ def _show_report(report: Report, json_: bool) -> None:
     say(f"sweep {report.sweep}: {report.state}, {len(report.trials)} trials, ${report.spent_usd:.5f}{cap} spent")
     say(f"{'':2}{'trial':>5} {'run':>5}  " + "".join(f"{key:>16}" for key in report.objectives) + "  parameters")
     for trial in report.trials:
-        mark = "*" if trial.number in report.front else ""
+        mark = "*" if trial.number in report.front else "!" if trial.number in report.broken else ""
         values = "".join(f"{v:>16.5g}" for v in trial.values) or f"{trial.state:>16}".ljust(16 * len(report.objectives))
         params = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in trial.params.items())
         run_id = "" if trial.run_id is None else trial.run_id
         say(f"{mark:2}{trial.number:>5} {run_id:>5}  {values}  {params}")
     if report.front:
         say("* on the Pareto front: no other trial is both cheaper and better")
+    if report.broken:
+        say("! above " + " or ".join(f"{key} {limit:g}" for key, limit in report.constraints.items()))
+    if report.earlier:
+        say(f"{len(report.earlier)} of them were paid before: trials {', '.join(map(str, report.earlier))}")
+    for row in report.rungs:
+        best = "" if row.value is None else f", best {row.value:.5g} (trial {row.best})"
+        left = ", ".join(f"{n} {what}" for n, what in (
+            (row.went_on, "went on"), (row.waiting, "wait"), (row.pruned, "pruned")) if n)  # fmt: skip
+        say(f"  rung ${row.usd:g}: {row.reached} trials{', ' * bool(left)}{left}{best}")
+    if report.rungs:
+        say(f"  pruned trials took ${report.pruned_usd:.5f}")
     if report.bought:
         say(report.bought)
     if len(report.importance) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,14 +96,14 @@ def _conclude(done: Worked, json_: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def work_until(home: Home, db: Database, run_id: int) -> None:
-    """Train what the queue gives until run `run_id` has ended; quietly where there is no terminal.
+def work_until(home: Home, db: Database, run_ids: Sequence[int]) -> None:
+    """Train what the queue gives until one of these runs has ended; quietly where there is no terminal.
 
     Sends nothing to MLflow: whoever works run by run mirrors once at the end. Raises KeyboardInterrupt.
     """
     from shoestring import queries
 
-    done = _watch(_worker(home, db), False, until=lambda: queries.run(db, run_id).state in ENDED)
+    done = _watch(_worker(home, db), False, until=lambda: any(queries.run(db, i).state in ENDED for i in run_ids))
     if done.interrupted:
         raise KeyboardInterrupt
 
