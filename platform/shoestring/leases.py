@@ -34,6 +34,7 @@ from shoestring.moves import MOVE, move, note
 from shoestring.retries import MAX_BACKOFF_S, PAUSING, Counts, Verdict, judge
 from shoestring.states import LEASED, path
 from shoestring.tables import DUE, HELD, attempts, budgets, runs
+from shoestring.unbooked import journalled_micro
 
 LEASE_S = 60.0
 QUEUED: ColumnElement[str] = literal_column("'queued'")  # literal, or SQLite cannot use the partial index
@@ -278,21 +279,41 @@ class Reaper:
         overdue = [
             row for row in held if monotonic - seen[row.id][2] >= self.patience_s or self._provably_dead(row.owner)
         ]
-        return [row.id for row in overdue if reap_one(db, row.id, row.lease_token, row.beat_seq, now=now)]
+        taken = []
+        for row in overdue:
+            spent_micro = journalled_micro(db, row.id, row.lease_token)
+            if reap_one(db, row.id, row.lease_token, row.beat_seq, spent_micro=spent_micro, now=now):
+                taken.append(row.id)
+        return taken
 
 
-def reap_one(db: Database, run_id: int, token: int, beat_seq: int, *, now: float | None = None) -> bool:
-    """Take a run back if it still stands under `token` and `beat_seq`; say whether it did."""
+def reap_one(
+    db: Database, run_id: int, token: int, beat_seq: int, *, spent_micro: int = 0, now: float | None = None
+) -> bool:
+    """Take a run back if it still stands under `token` and `beat_seq`; say whether it did.
+
+    Its attempt has spent `spent_micro`, or what its worker said last if that is more. A run whose cap is reached by it
+    is paused: the next worker would find out only after another start.
+    """
     at = db.now(now)
+    standing = (
+        select(*STANDING)
+        .where(runs.c.id == run_id, runs.c.lease_token == token, runs.c.beat_seq == beat_seq)
+        .where(runs.c.state.in_(LEASED))
+        .with_for_update()
+    )
     with db.write() as conn:
-        row = conn.execute(
-            select(*STANDING)
-            .where(runs.c.id == run_id, runs.c.lease_token == token, runs.c.beat_seq == beat_seq)
-            .where(runs.c.state.in_(LEASED))
-            .with_for_update()
-        ).one_or_none()
+        row = conn.execute(standing).one_or_none()
         if row is None:
             return False
         note(conn, at, "reaped", run_id, token, worker=row.owner, beat_seq=beat_seq)
-        end_attempt(conn, row, Result(token, "failed", "worker_lost", f"worker {row.owner} is gone", row.step), at)
+        mine = (attempts.c.run_id == run_id) & (attempts.c.token == token)
+        booked = conn.scalar(select(attempts.c.micro).where(mine)) or 0
+        spent = row.spent_micro + max(0, spent_micro - booked)
+        if row.max_micro is not None and spent >= row.max_micro and row.want == "run":
+            conn.execute(update(runs).where(runs.c.id == run_id).values(want="pause", reason="budget"))
+            note(conn, at, "budget_spent", run_id, token, spent_micro=spent)
+            row = conn.execute(standing).one()
+        gone = Result(token, "failed", "worker_lost", f"worker {row.owner} is gone", row.step)
+        end_attempt(conn, row, gone, at, spent_micro=spent_micro)
         return True
