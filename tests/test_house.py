@@ -25,6 +25,7 @@ LAYERS = [
     {"home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema", "resolve", "diff",
      "ranking", "rungs",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
+     "sets", "ranges", "memory", "quotes",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
     {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases", "roster",

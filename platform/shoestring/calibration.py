@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from shoestring_trainer.config import Compute, DataConfig, Mask, ModelConfig, NoMask, Optimizer, TrainConfig
-from shoestring_trainer.flops import TRAIN_PER_FORWARD, calibration_key, forward_flops, parameters
+from shoestring_trainer.flops import TRAIN_PER_FORWARD, calibration_key, dispatch_flops, forward_flops, parameters
 from shoestring_trainer.run_dir import write_atomic
 
 from shoestring.errors import EnvironmentProblem
@@ -64,6 +64,11 @@ class Work:
     def flops(self) -> float:
         """FLOPs of one step, forward and backward."""
         return self.batch_size * TRAIN_PER_FORWARD * self.forward_flops
+
+    @property
+    def dispatch_flops(self) -> float:
+        """What an image would take more, forward and backward, if experts were reached by one-hot products."""
+        return TRAIN_PER_FORWARD * dispatch_flops(self.model, self.data.shape, self.mask)
 
     @cached_property
     def parameters(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from shoestring_trainer.config import NoMask, Price
+from shoestring_trainer.config import NoMask, Price, TrainConfig
 
 from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work, fit, works
 from shoestring.prices import PriceRow
@@ -34,7 +34,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Costs:
-    """All that is known of a machine's speed and price. `flops_per_s` is what is assumed where nothing is measured."""
+    """All that is known of a machine's speed and price. `flops_per_s` is what is assumed where nothing is measured
+    and the row has no peak."""
 
     name: str
     row: PriceRow
@@ -46,19 +47,18 @@ class Costs:
     def price(self) -> Price:
         return self.row.price(self.name)
 
-    @property
-    def assumption(self) -> str:
+    def assumption(self, precision: str) -> str:
         """What is assumed without a calibration, in words."""
-        if self.row.peak_tflops:
+        if peak := self.row.peak(precision):
             percent = 100 * self.row.assumed_utilisation
-            return f"uncalibrated: assumed {percent:.1f} % of {self.row.peak_tflops:g} TFLOP/s"
+            return f"uncalibrated: assumed {percent:.1f} % of {peak:g} TFLOP/s"
         return f"uncalibrated: assumed {self.flops_per_s / 1e9:g} GFLOP/s"
 
-    def usd(self, seconds: float, request: Request) -> float:
+    def usd(self, seconds: float, request: Request | TrainConfig) -> float:
         """Dollars of so many seconds on the wall."""
         return seconds * self.devices(request) * self.row.usd_per_hour / 3600
 
-    def devices(self, request: Request) -> int:
+    def devices(self, request: Request | TrainConfig) -> int:
         """Devices that are paid for: every GPU, or the one machine."""
         return request.compute.processes if request.compute.device == "cuda" else 1
 
@@ -85,9 +85,11 @@ class Costs:
 
     def _speed(self, work: Work) -> float:
         """Assumed FLOP/s of all processes together; processes of one machine share its cores."""
-        return self.flops_per_s * (work.compute.processes if work.compute.device == "cuda" else 1)
+        peak = self.row.peak(work.compute.precision)
+        one = peak * 1e12 * self.row.assumed_utilisation if peak else self.flops_per_s
+        return one * (work.compute.processes if work.compute.device == "cuda" else 1)
 
-    def overheads(self, request: Request, full: Work) -> RunOverheads:
+    def overheads(self, request: Request | TrainConfig, full: Work) -> RunOverheads:
         """Seconds of everything in this run that is no step; `full` is its `full_work`."""
         per = self.calibration.overheads_of(full) if self.row.local else None
         if per is None:
@@ -113,10 +115,8 @@ class RunOverheads:
     checkpoint_s: float
 
 
-def assumed_flops_per_s(row: PriceRow, cores: int) -> float:
-    """FLOP/s of one device as long as nothing was measured."""
-    if row.peak_tflops:
-        return row.peak_tflops * 1e12 * row.assumed_utilisation
+def assumed_flops_per_s(cores: int) -> float:
+    """FLOP/s of a machine whose peak the catalogue does not know, as long as nothing was measured."""
     return ASSUMED_CORE_FLOPS_PER_S * cores
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from shoestring.cost import Costs, assumed_flops_per_s
 from shoestring.errors import EnvironmentProblem, Fault, NotFound, SpecInvalid
 from shoestring.faults import at, did_you_mean, distinct
 from shoestring.home import Home
-from shoestring.prices import read_prices
+from shoestring.prices import PriceRow, read_prices
 from shoestring.provenance import code_digest, hardware
 from shoestring.request import Request
 from shoestring.resolve import Facts, SweepRequest, resolve, resolve_sweeps
 from shoestring.run_plan import FilePlan, PlanRefused, RunPlan, SweepPlan, extend_plan, plan_request
+from shoestring.sets import DescribedSet
 from shoestring.spec import Spec, read_spec
 from shoestring.yaml_source import Node
 
@@ -34,6 +35,7 @@ __all__ = [
 class Survey:
     """A spec with everything that its requests and prices depend on."""
 
+    home: Home
     spec: Spec
     facts: Facts
     costs: Costs
@@ -49,23 +51,28 @@ class Survey:
         return found
 
 
-def survey(path: Path, home: Home | None = None) -> Survey:
-    """Read everything that planning `path` needs. Raises SpecInvalid, EnvironmentProblem, NotFound."""
+def survey(path: Path, home: Home | None = None, described: bool = False) -> Survey:
+    """Read everything that planning `path` needs; `described`: sets that are not built may stand as `sets` says.
+
+    Raises SpecInvalid, EnvironmentProblem, NotFound.
+    """
     spec = read_spec(path)
     home = home or Home.find(path.resolve().parent)
     costs = read_costs(home, spec)
     named = {stage.data for experiment in spec.experiments for stage in experiment.spec.stages if stage.data}
-    sets = tuple(read_data(home, name) for name in sorted(named))
-    facts = Facts(_drawn_from(home, spec), code_digest(), costs.row.device, sets)
-    return Survey(spec, facts, costs, tuple(resolve(spec, facts)), tuple(resolve_sweeps(spec, facts)))
+    library = Library(home, spec.top.sets, described)
+    sets = tuple(library.read(name) for name in sorted(named))
+    facts = Facts(_drawn_from(library, spec), code_digest(), costs.row.device, sets)
+    return Survey(home, spec, facts, costs, tuple(resolve(spec, facts)), tuple(resolve_sweeps(spec, facts)))
 
 
-def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = ()) -> FilePlan:
+def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = (), described: bool = False) -> FilePlan:
     """Price every run of the file, or those of the experiments named in `only` (then without sweeps).
 
+    `described`: sets that are not built may stand as `sets` says; such a plan is to look at, not to submit.
     Raises SpecInvalid, EnvironmentProblem, NotFound.
     """
-    surveyed = survey(path, home)
+    surveyed = survey(path, home, described)
     spec, costs = surveyed.spec, surveyed.costs
     known = {name for r in surveyed.requests for name in (r.experiment, r.name)}
     for name in only:
@@ -89,6 +96,7 @@ def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = ()) ->
         sweeps=tuple(sweeps),
         max_usd=spec.max_usd,
         warnings=tuple(_warnings(costs, runs)),
+        unbuilt=tuple(name for name in spec.top.sets if not (surveyed.home.data / name / "manifest.json").is_file()),
     )
 
 
@@ -105,9 +113,28 @@ def read_data(home: Home, name: str) -> DataConfig:
         raise EnvironmentProblem(str(error), "run `dvc repro`") from None
 
 
-def _drawn_from(home: Home, spec: Spec) -> DataConfig:
+@dataclass(frozen=True)
+class Library:
+    """Where the sets of a file come from: built ones, and if `described` is true those that the file describes."""
+
+    home: Home
+    sets: Mapping[str, DescribedSet]
+    described: bool
+
+    def read(self, name: str) -> DataConfig:
+        """The facts of a set; what is built counts. Raises EnvironmentProblem."""
+        folder = self.home.data / name
+        if name not in self.sets or (folder / "manifest.json").is_file():
+            return read_data(self.home, name)
+        if not self.described:
+            what = f"data set {name!r} is described in the file, not built (no data/{name}/manifest.json)"
+            raise EnvironmentProblem(what, "`shoestring plan` prices it as it is; to run it, build it: data/README.md")
+        return self.sets[name].as_data(name, folder)
+
+
+def _drawn_from(library: Library, spec: Spec) -> DataConfig:
     """The file's data: one set, or several drawn from by weight. Raises SpecInvalid, EnvironmentProblem."""
-    main, sources = read_data(home, spec.top.data), spec.top.sources
+    main, sources = library.read(spec.top.data), spec.top.sources
     if not sources:
         return main
     faults = []
@@ -117,7 +144,7 @@ def _drawn_from(home: Home, spec: Spec) -> DataConfig:
         faults.append(at(spec.file, place, "invalid_value", what, "add it, or name one of the sources as `data`"))
     parts = []
     for index, source in enumerate(sources):
-        found = read_data(home, source.data)
+        found = library.read(source.data)
         differs = [f for f in ("shape", "space", "caption_dim") if getattr(found, f) != getattr(main, f)]
         if differs:
             what = f"{source.data} has another {' and '.join(differs)} than {main.name}"
@@ -152,9 +179,13 @@ def read_costs(home: Home, spec: Spec) -> Costs:
         place = spec.root.nearest(("hardware",))
         what = f"no price row is called {name!r}"
         raise SpecInvalid([at(spec.file, place, "unknown_hardware", what, did_you_mean(name, rows))])
-    row = rows[name]
+    return costs_of(home, name, rows[name])
+
+
+def costs_of(home: Home, name: str, row: PriceRow) -> Costs:
+    """A row of the catalogue with what was measured on this machine."""
     calibration = read_calibration(home.calibrations, machine(hardware()))
-    return Costs(name, row, calibration, assumed_flops_per_s(row, usable_cores()))
+    return Costs(name, row, calibration, assumed_flops_per_s(usable_cores()))
 
 
 def _priced(
@@ -191,10 +222,8 @@ def _cap_fault(spec: Spec, run: RunPlan) -> Fault | None:
 
 
 def _warnings(costs: Costs, runs: Sequence[RunPlan]) -> list[str]:
-    warnings = []
-    if any(not run.calibrated for run in runs):
-        how = "" if not costs.row.local else "; `shoestring calibrate` measures this machine"
-        warnings.append(f"{costs.assumption}{how}")
+    how = "" if not costs.row.local else "; `shoestring calibrate` measures this machine"
+    warnings = [f"{note}{how}" for note in dict.fromkeys(run.note for run in runs if not run.calibrated)]
     for run in runs:
         cap = run.request.max_usd
         if cap is not None and cap < run.usd.p50:

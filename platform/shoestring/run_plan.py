@@ -8,11 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 from shoestring_trainer.config import Stage, Start, TrainConfig
-from shoestring_trainer.flops import memory_bytes
+from shoestring_trainer.flops import TRAIN_PER_FORWARD
 
 from shoestring.calibration import Work
 from shoestring.cost import Costs, Estimate, How, full_work, stage_works, worst
 from shoestring.errors import SPEC_INVALID, ShoestringError
+from shoestring.memory import peak_bytes, uncertain
+from shoestring.ranges import NOTHING, ZERO, Needs, Range
 from shoestring.request import Request
 from shoestring.resolve import SweepRequest
 from shoestring.steps import Pace, Schedule, TooLittle
@@ -26,25 +28,6 @@ class PlanRefused(ShoestringError):
     def __init__(self, path: str, message: str, hint: str, code: str) -> None:
         super().__init__(f"{path}: {message}", hint, code=code)
         self.path, self.bare_message = path, message
-
-
-@dataclass(frozen=True)
-class Usd:
-    """A forecast in dollars: 10th, 50th and 90th percentile."""
-
-    p10: float
-    p50: float
-    p90: float
-
-    def __add__(self, other: Usd) -> Usd:
-        """Sum as if both err together (they run on one machine), which is the careful side."""
-        return Usd(self.p10 + other.p10, self.p50 + other.p50, self.p90 + other.p90)
-
-    def times(self, n: float) -> Usd:
-        return Usd(n * self.p10, n * self.p50, n * self.p90)
-
-
-NO_USD = Usd(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +51,10 @@ class RunPlan:
     flop: float
     hours: float
     gpu_hours: float
-    usd: Usd
+    usd: Range
+    stages: tuple[Needs, ...]  # the run's overheads spread over them
+    dispatch_flop: float  # what the run would take more if experts were reached by one-hot products, as published
+    unmasked_flop: float  # what it would take if every stage saw every token
     closing_usd: float  # what a pause costs: an evaluation and a checkpoint
     memory_bytes: dict[str, int]  # of the stage that needs most
     how: How
@@ -86,6 +72,10 @@ class RunPlan:
     def n_steps(self) -> int:
         return sum(self.steps)
 
+    @property
+    def needs(self) -> Needs:
+        return sum(self.stages, NOTHING)
+
     def as_json(self) -> dict[str, Any]:
         """Everything but the request and the config, which are stored beside it."""
         fields = {k: v for k, v in vars(self).items() if k not in ("request", "config")}
@@ -95,6 +85,11 @@ class RunPlan:
             "seed": self.request.seed,
             **fields,
             "usd": asdict(self.usd),
+            "stages": [stage.as_json() for stage in self.stages],
+            "forecast": self.needs.as_json(),
+            "backward_flops": [
+                {part: (TRAIN_PER_FORWARD - 1) * count for part, count in parts.items()} for parts in self.forward_flops
+            ],
             "n_steps": self.n_steps,
             "calibrated": self.calibrated,
             "hardware": self.config.price.hardware,
@@ -115,11 +110,17 @@ class SweepPlan:
     trial: RunPlan
 
     @property
-    def usd(self) -> Usd:
+    def needs(self) -> Needs:
         """All trials, at most the sweep's budget."""
-        total = self.trial.usd.times(self.sweep.trials)
-        cap = self.sweep.max_usd
-        return total if cap is None else Usd(min(total.p10, cap), min(total.p50, cap), min(total.p90, cap))
+        one, n = self.trial.needs, self.sweep.trials
+        usd = one.usd.times(n).at_most(self.sweep.max_usd)
+        usd_per_hour = one.usd.p50 / one.hours.p50
+        most_hours = self.sweep.max_usd / usd_per_hour if self.sweep.max_usd and usd_per_hour else None
+        return Needs(one.hours.times(n).at_most(most_hours), usd, one.memory_bytes)
+
+    @property
+    def usd(self) -> Range:
+        return self.needs.usd
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -127,6 +128,7 @@ class SweepPlan:
             "trials": self.sweep.trials,
             "trial_usd": asdict(self.trial.usd),
             "usd": asdict(self.usd),
+            "forecast": self.needs.as_json(),
             "max_usd": self.sweep.max_usd,
         }
 
@@ -141,13 +143,19 @@ class FilePlan:
     sweeps: tuple[SweepPlan, ...]
     max_usd: float | None
     warnings: tuple[str, ...] = ()
+    unbuilt: tuple[str, ...] = ()  # sets that are only described
 
     @property
-    def usd(self) -> Usd:
-        return sum((run.usd for run in self.runs), NO_USD)
+    def needs(self) -> Needs:
+        """Of all runs, one after the other; sweeps apart."""
+        return sum((run.needs for run in self.runs), NOTHING)
 
     @property
-    def usd_with_sweeps(self) -> Usd:
+    def usd(self) -> Range:
+        return sum((run.usd for run in self.runs), ZERO)
+
+    @property
+    def usd_with_sweeps(self) -> Range:
         return sum((sweep.usd for sweep in self.sweeps), self.usd)
 
     @property
@@ -161,9 +169,11 @@ class FilePlan:
             "project": self.project,
             "runs": [run.as_json() for run in self.runs],
             "totals": self.totals,
+            "forecast": self.needs.as_json(),
             "sweeps": [sweep.as_json() for sweep in self.sweeps],
             "budget": {"max_usd": self.max_usd},
             "warnings": list(self.warnings),
+            "unbuilt": list(self.unbuilt),
         }
 
 
@@ -265,20 +275,16 @@ def _run_plan(
     schedule: Schedule,
     spec_hash: str,
 ) -> RunPlan:
-    compute = request.compute
-    at_once = request.batch_size // (compute.processes * compute.accumulate)
-    memory = [
-        memory_bytes(
-            w.model, w.data.shape, w.data.caption_tokens, w.mask, at_once, w.data.caption_dim, compute.recompute
-        )
-        for w in works
+    memory = [peak_bytes(work) for work in works]
+    spread = schedule.seconds / schedule.training_s  # overheads in proportion to the steps' seconds
+    hours = [
+        Range(e.low, 1.0, e.high).times(n * e.value * spread / 3600)
+        for n, e in zip(schedule.steps, estimates, strict=True)
     ]
-    training = sum(n * e.value for n, e in zip(schedule.steps, estimates, strict=True))
-    low, high = (
-        sum(n * e.value * factor for n, e, factor in zip(schedule.steps, estimates, factors, strict=True)) / training
-        for factors in ([e.low for e in estimates], [e.high for e in estimates])
-    )
-    usd, how = costs.usd(schedule.seconds, request), worst(estimates)
+    usd_per_hour = costs.usd(3600.0, request)
+    stages = tuple(Needs(h, h.times(usd_per_hour), uncertain(m)) for h, m in zip(hours, memory, strict=True))
+    images = [n * request.batch_size for n in schedule.steps]
+    how = worst(estimates)
     dense = full_work(works)
     overheads = costs.overheads(request, dense)
     dense_step = costs.step(dense)
@@ -297,13 +303,18 @@ def _run_plan(
         dense_flops_per_image=dense.flops / request.batch_size,
         dense_s_per_step=dense_step.value,
         dense_how=dense_step.how,
-        images=sum(schedule.steps) * request.batch_size,
-        flop=sum(n * request.batch_size * f for n, f in zip(schedule.steps, flops_per_image, strict=True)),
+        images=sum(images),
+        flop=sum(n * f for n, f in zip(images, flops_per_image, strict=True)),
         hours=schedule.seconds / 3600,
         gpu_hours=schedule.seconds / 3600 * costs.devices(request),
-        usd=Usd(low * usd, usd, high * usd),
+        usd=sum((stage.usd for stage in stages), ZERO),
+        stages=stages,
+        dispatch_flop=sum(n * w.dispatch_flops for n, w in zip(images, works, strict=True)),
+        unmasked_flop=sum(n * full_work([w]).flops / w.batch_size for n, w in zip(images, works, strict=True)),
         closing_usd=costs.usd(overheads.evaluation_s + overheads.checkpoint_s, request),
         memory_bytes=max(memory, key=lambda parts: sum(parts.values())),
         how=how,
-        note={"measured": "calibrated", "fitted": "fitted to this machine's calibration"}.get(how, costs.assumption),
+        note={"measured": "calibrated", "fitted": "fitted to this machine's calibration"}.get(
+            how, costs.assumption(request.compute.precision)
+        ),
     )

@@ -77,6 +77,18 @@ def forward_flops(
     }
 
 
+@lru_cache(maxsize=4096)
+def dispatch_flops(model: ModelConfig, shape: Shape, mask: Mask) -> float:
+    """What one image's forward pass would take more if tokens went to experts and back by one-hot products.
+
+    The public code does so, and counts as published hold it; here tokens are gathered, which multiplies nothing.
+    """
+    _, n_kept, n_mixed = _token_counts(model, shape, mask)
+    blocks = [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_kept) for w in backbone_widths(model)]
+    routed = [(w.dim, w.experts.count * tokens_per_expert(w.experts, n), n) for w, n in blocks if w.experts]
+    return float(sum(2 * 2 * picked * n * dim for dim, picked, n in routed))
+
+
 def train_flops_per_image(
     model: ModelConfig, shape: Shape, caption_tokens: float, mask: Mask, caption_dim: int
 ) -> float:

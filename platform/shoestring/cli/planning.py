@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -13,10 +14,12 @@ from shoestring.cli.output import guarded, say, say_json
 
 if TYPE_CHECKING:
     from shoestring.plan import FilePlan, RunPlan
+    from shoestring.ranges import Range
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 File = Annotated[Path, typer.Argument(help="The experiments file.")]
 EXPERIMENTS = Path("experiments.yaml")
+Number = TypeVar("Number", int, float)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,15 +31,16 @@ def register(app: typer.Typer) -> None:
 def plan(
     file: File = EXPERIMENTS,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this experiment (repeat for more).")] = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Show each run's stages and components.")] = False,
     json_: Json = False,
 ) -> None:
     """Show what each run will be and cost: parameters, FLOPs, steps, hours, dollars, memory. Nothing runs."""
     from shoestring.plan import plan_file
 
-    planned = plan_file(file, only=only or ())
+    planned = plan_file(file, only=only or (), described=True)
     if json_:
         return say_json(planned.as_json())
-    for line in plan_lines(planned):
+    for line in plan_lines(planned, detail):
         say(line)
 
 
@@ -102,19 +106,24 @@ def calibrate(
 # ── text ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def plan_lines(planned: FilePlan) -> list[str]:
-    """The plan as a table, its sum, warnings and the next command; lines of at most 100 columns."""
+def plan_lines(planned: FilePlan, detail: bool = False) -> list[str]:
+    """The plan as a table, its sum, warnings and the next command; lines of at most 100 columns.
+
+    One run alone is shown with its stages and components, all of them with `detail`.
+    """
     head = ("run", "params", "tokens", "GFLOP/img", "steps", "images", "time", "dollars, 10–90 %", "memory")
     lines = table([head, *(_row(run) for run in planned.runs)])
-    totals, usd = planned.totals, planned.usd
-    hours = sum(run.hours for run in planned.runs)
-    cost = f"{money(usd.p50)} ({money(usd.p10)}–{money(usd.p90)})"
-    work = f"{totals['flop']:.3g} FLOP, {totals['gpu_hours']:.3g} device-hours"
-    lines += ["", f"{_runs(len(planned.runs))}: {duration(hours)}, {cost}, {work}"]
+    if detail or len(planned.runs) == 1:
+        for run in planned.runs:
+            lines += ["", *detail_lines(run)]
+    totals, needs = planned.totals, planned.needs
+    work = f"{totals['flop']:.4g} FLOP, {totals['gpu_hours']:.3g} device-hours"
+    lines += ["", f"{_runs(len(planned.runs))}: {spread(needs.usd, money)}, {work}"]
+    lines.append(f"{spread(needs.hours, duration)}; memory at its peak {spread(needs.memory_bytes, size)}")
     for sweep in planned.sweeps:
         lines.append(
             f"sweep {sweep.sweep.name}: {sweep.sweep.trials} trials of {money(sweep.trial.usd.p50)}, "
-            f"{money(sweep.usd.p50)} in all"
+            f"{spread(sweep.usd, money)} and {duration(sweep.needs.hours.p50)} in all"
             + (f", at most {money(sweep.sweep.max_usd)}" if sweep.sweep.max_usd else "")
         )
     if planned.runs:
@@ -124,19 +133,19 @@ def plan_lines(planned: FilePlan) -> list[str]:
         over = planned.usd_with_sweeps.p90 > planned.max_usd
         lines.append(f"budget ${planned.max_usd:g}: " + ("refused at submission, too little" if over else "enough"))
     lines += [f"warning: {warning}"[:100] for warning in planned.warnings]
-    return [*lines, f"Next: shoestring submit {planned.file}"]
+    built = f"build data/{', data/'.join(planned.unbuilt)}, then " if planned.unbuilt else ""
+    return [*lines, f"Next: {built}shoestring submit {planned.file}"]
 
 
 def _row(run: RunPlan) -> tuple[str, ...]:
-    kept = "+".join(str(k) for k in run.tokens_kept)
-    gflop = "+".join(f"{sum(parts.values()) / 1e9:.3g}" for parts in run.forward_flops)
-    steps = "+".join(str(n) for n in run.steps)
+    kept = _each(run.tokens_kept, str)
+    gflop = _each([sum(parts.values()) / 1e9 for parts in run.forward_flops], lambda g: f"{g:#.3g}".rstrip("."))
+    steps = _each(run.steps, str)
     spread = money(run.usd.p50)
     if run.usd.p50:
         low, high = (round(100 * (p / run.usd.p50 - 1)) for p in (run.usd.p10, run.usd.p90))
         spread += f" {low:+d}{high:+d} %"
-    n_bytes = sum(run.memory_bytes.values())
-    memory = f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes >> 20} MiB"
+    memory = size(run.needs.memory_bytes.p50)
     kept, images = f"{kept}/{run.tokens}", _count(run.images)
     return (
         run.name if len(run.name) <= 20 else run.name[:19] + "…",
@@ -149,6 +158,39 @@ def _row(run: RunPlan) -> tuple[str, ...]:
         spread,
         memory,
     )
+
+
+def detail_lines(run: RunPlan) -> list[str]:
+    """One run: what each stage needs, FLOPs by component, memory by part, and what other ways of computing it take."""
+    head = ("stage", "mask", "tokens", "steps", "time, 10–90 %", "dollars, 10–90 %", "memory")
+    rows = [
+        (
+            f"{i + 1}",
+            mask_words(stage.mask.model_dump()),
+            f"{run.tokens_kept[i]}/{run.config.n_tokens_at(i)}",
+            f"{run.steps[i]:,}",
+            spread(run.stages[i].hours, duration),
+            spread(run.stages[i].usd, money),
+            size(run.stages[i].memory_bytes.p50),
+        )
+        for i, stage in enumerate(run.config.stages[-len(run.steps) :])
+    ]
+    lines = [f"{run.name}: {spread(run.needs.hours, duration)}, {spread(run.usd, money)}", *table([head, *rows])]
+    parts = [part for part in run.forward_flops[0] if any(stage[part] for stage in run.forward_flops)]
+    per_stage = [f"stage {i + 1}" for i in range(len(run.forward_flops))]
+    counted = [
+        (part, *(f"{stage[part] / 1e9:.3g} + {2 * stage[part] / 1e9:.3g}" for stage in run.forward_flops))
+        for part in parts
+    ]
+    lines += ["", *table([("GFLOP an image, forward + backward", *per_stage), *counted])]
+    memory = ", ".join(f"{part} {size(n_bytes)}" for part, n_bytes in run.memory_bytes.items())
+    lines += ["", f"memory at its peak {spread(run.needs.memory_bytes, size)}:", f"  {memory}"]
+    lines.append(f"FLOP: {run.flop:.4g} with experts' tokens gathered, as here")
+    if run.dispatch_flop:
+        lines.append(f"      {run.flop + run.dispatch_flop:.4g} with one-hot dispatch, as published")
+    if run.unmasked_flop > run.flop * (1 + 1e-9):
+        lines.append(f"      {run.unmasked_flop:.4g} without masks, {run.unmasked_flop / run.flop:.2f} × as much")
+    return lines
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
@@ -172,6 +214,15 @@ def money(usd: float) -> str:
     return f"${usd:.{decimals}f}"
 
 
+def spread(number: Range, words: Callable[[float], str]) -> str:
+    """A forecast in words: the middle, and in brackets the 10th and 90th percentile."""
+    return f"{words(number.p50)} ({words(number.p10)}–{words(number.p90)})"
+
+
+def size(n_bytes: float) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.0f} MiB"
+
+
 def duration(hours: float) -> str:
     seconds = hours * 3600
     if seconds < 100:
@@ -187,6 +238,12 @@ def mask_words(mask: dict[str, Any]) -> str:
 
 def _runs(n: int) -> str:
     return "1 run" if n == 1 else f"{n} runs"
+
+
+def _each(values: Sequence[Number], words: Callable[[Number], str]) -> str:
+    """One number a stage; of more than two the first and the last."""
+    between = "+" if len(values) <= 2 else "…"
+    return between.join(map(words, values if len(values) <= 2 else (values[0], values[-1])))
 
 
 def _count(n: int) -> str:
@@ -212,7 +269,7 @@ def _request(name: str, file: Path) -> dict[str, Any]:
     if not name.isdigit() and file.is_file():
         from shoestring.plan import survey
 
-        requests = survey(file).requests
+        requests = survey(file, described=True).requests
         for request in requests:
             if name in (request.name, request.experiment):
                 return request.model_dump(mode="json")
