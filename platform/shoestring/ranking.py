@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shoestring.errors import UsageError
+from shoestring.odds import Odds, all_odds
 from shoestring.records import Series
 
 Direction = Literal["minimize", "maximize"]
@@ -71,9 +72,10 @@ class Ranking:
     noise: Literal["seeds", "scatter", "none"]
     places: tuple[Place, ...]
     left_out: tuple[tuple[int, str], ...]
+    odds: tuple[Odds, ...] = ()  # of every two places, the better mean first
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "odds": [one.as_json() for one in self.odds]}
 
 
 def direction(metric: str) -> Direction:
@@ -150,7 +152,8 @@ def rank(curves: Sequence[Curve], metric: str = "val/loss", at_usd: float | None
                 tied_with=tuple(sorted(o for o in means if o != name and tied(o, name))),
             )
         )
-    return Ranking(metric, way, at_usd, noise, tuple(places), tuple(left_out))
+    by_seed = [(p.experiment, {curve.seed: value for curve, value in groups[p.experiment]}) for p in places]
+    return Ranking(metric, way, at_usd, noise, tuple(places), tuple(left_out), all_odds(by_seed, way))
 
 
 def _noise(

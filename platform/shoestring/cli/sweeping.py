@@ -252,6 +252,8 @@ def _show_ranking(ranking: Ranking, runs: list[Run]) -> None:
             seeds = f"{p.seeds} seed{'s' if p.seeds > 1 else ''}"
             say(f"{p.place:>3}. {p.experiment:<{width}}  {p.value:.4f} ± {p.se:.4f}  {seeds}{tie}")
         say(NOISE_IN_WORDS[ranking.noise])
+        for one in ranking.odds[: len(ranking.places) - 1]:  # the first against each other
+            say(f"     {one.words()}")
     for run_id, why in ranking.left_out:
         say(f"     run {run_id} has no place: {why}")
     waiting = [r for r in runs if r.state != "succeeded"]
