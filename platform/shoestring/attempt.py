@@ -20,7 +20,6 @@ from shoestring.heart import Heart
 from shoestring.poison import stored_config
 from shoestring.records import MICRO, Run
 from shoestring.rungs import REASON, Gate, gate
-from shoestring.rungs import REASON, gate
 from shoestring.tail import Line, Tail, points
 
 PATIENCE_S = 600.0  # how long the end of an attempt waits for a database that is away

@@ -36,11 +36,18 @@ def planned(metric: str, rungs_usd: Sequence[float]) -> dict[str, Any]:
 
 
 def gate(plan: Mapping[str, Any], n_passed: int) -> Gate | None:
-    """The next gate of a run with this stored plan that was let through so many; None when none is left."""
+    """The next gate of a run with this stored plan that was let through so many; None when none is left.
+
+    Raises ValueError for a plan whose rungs cannot be read.
+    """
     rungs = plan.get("rungs")
-    if not rungs or n_passed >= len(rungs["usd"]):
+    if rungs is None:
         return None
-    return Gate(rungs["metric"], rungs["usd"][n_passed])
+    try:
+        gates = [Gate(str(rungs["metric"]), float(usd)) for usd in rungs["usd"]]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"plan.rungs {rungs!r}: a metric and dollars are wanted") from None
+    return gates[n_passed] if n_passed < len(gates) else None
 
 
 def value_of(series: Series, usd: float) -> float | None:
