@@ -32,15 +32,53 @@ def plan(
     file: File = EXPERIMENTS,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this experiment (repeat for more).")] = None,
     detail: Annotated[bool, typer.Option("--detail", help="Show each run's stages and components.")] = False,
+    on: Annotated[str, typer.Option("--on", help="Price it on these rows of the catalogue too: A,B or all.")] = "",
+    run: Annotated[str, typer.Option("--run", help="Price this run of the database again, by id or name.")] = "",
     json_: Json = False,
 ) -> None:
     """Show what each run will be and cost: parameters, FLOPs, steps, hours, dollars, memory. Nothing runs."""
+    from shoestring.cli.pricing import quote_lines, quotes_json, quotes_on
+    from shoestring.home import Home
     from shoestring.plan import plan_file
 
+    if run:
+        return _price_again(run, on or "all", json_)
     planned = plan_file(file, only=only or (), described=True)
+    home = Home.find(file.resolve().parent)
+    quotes = quotes_on(home, on, [one.config for one in planned.runs]) if on else {}
     if json_:
-        return say_json(planned.as_json())
+        return say_json(planned.as_json() | ({"on": quotes_json(quotes)} if on else {}))
     for line in plan_lines(planned, detail):
+        say(line)
+    for line in quote_lines(quotes) if on else ():
+        say(line)
+
+
+def _price_again(name: str, on: str, json_: bool) -> None:
+    """What a run of the database took, and what it would cost on other rows."""
+    from shoestring_trainer.config import TrainConfig
+
+    from shoestring import queries
+    from shoestring.cli.looking import open_project
+    from shoestring.cli.pricing import quote_lines, quotes_json, quotes_on
+    from shoestring.errors import EnvironmentProblem
+    from shoestring.quotes import measured
+
+    home, db = open_project()
+    found = queries.find_run(db, name)
+    if found.unreadable:
+        raise EnvironmentProblem(f"run {found.id} cannot be read: {found.unreadable}", "submit it again")
+    config = TrainConfig.model_validate(found.config)
+    past = measured(config, found.step, found.spent_usd)
+    whole = found.state == "succeeded" and found.step == config.n_steps  # else its hours are of a part, or of too much
+    quotes = quotes_on(home, on, [config], past if whole else None)
+    if json_:
+        return say_json({"run": found.id, "name": found.name, "measured": vars(past), "on": quotes_json(quotes)})
+    speed = f", {past.flops_per_s / 1e9:.3g} GFLOP/s overheads included" if past.hours else ""
+    took = f"{duration(past.hours)} and {money(past.usd)}" if past.usd else "nothing"
+    say(f"{found.name} ({found.state}, step {found.step} of {config.n_steps}): took {took} of {config.price.hardware}, "
+        f"{past.flop:.4g} FLOP{speed}")  # fmt: skip
+    for line in quote_lines(quotes):
         say(line)
 
 
