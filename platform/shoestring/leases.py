@@ -92,8 +92,11 @@ def claim(
         else:
             detail = {"from": "queued", "to": "leased", "worker": worker_id}
             note(conn, at, "claimed", row.id, row.lease_token, **detail)
+    if row is None:
+        return None
     # outside the transaction: others are waiting for SQLite's lock
-    return None if row is None else Lease(row.id, row.lease_token, nonce, worker_id, lease_s, rows.run(row))
+    run = rows.run(row if db.path is None else rows.parsed(row))
+    return Lease(run.id, run.lease_token, nonce, worker_id, lease_s, run)
 
 
 def _claim(
@@ -151,7 +154,7 @@ def _building_claim() -> ReturningUpdate[Any]:
             want="run",
             reason="",
         )
-        .returning(runs)
+        .returning(*rows.AS_TEXT)
     )
 
 
@@ -163,7 +166,7 @@ def _made_by(table: FromClause) -> tuple[ColumnElement[bool], ...]:
 
 # Built once, as in `moves`.
 _CLAIM = _building_claim()
-_MADE = select(runs).where(HELD, *_made_by(runs))
+_MADE = select(*rows.AS_TEXT).where(HELD, *_made_by(runs))
 _SAME_CLASS = select(func.count()).where(
     attempts.c.run_id == bindparam("b_run"), attempts.c.failure_class == bindparam("b_class")
 )

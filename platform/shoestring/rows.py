@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import JSON, Row, Text, type_coerce
 
 from shoestring import records, stored
 from shoestring.records import MICRO
+from shoestring.tables import runs
 
 
 def usd(micro: int | None) -> float:
@@ -24,6 +26,18 @@ def micro(dollars: float) -> int:
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values, equal text. Raises ValueError for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+# A run's columns with its JSON as text, to be `parsed` once nobody waits for the transaction. (SQLite's only:
+# PostgreSQL's driver parses what it sees to be JSON.)
+AS_TEXT = tuple(type_coerce(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in runs.c)
+_JSON = tuple(c.name for c in runs.c if isinstance(c.type, JSON))
+
+
+def parsed(row: Row[Any]) -> Any:
+    """A row of AS_TEXT from SQLite, its JSON parsed."""
+    values = dict(row._mapping)
+    return SimpleNamespace(**values | {name: stored.loads(values[name]) for name in _JSON})
 
 
 SHAPES = {"spec": stored.MAPPING, "config": stored.CONFIG, "plan": stored.PLAN, "provenance": stored.MAPPING}
