@@ -7,11 +7,12 @@ from itertools import pairwise
 import pytest
 from shoestring.ranking import Curve, rank
 from shoestring.records import Series, Trial
+from shoestring.rungs import Rung
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import MAX_POINTS, X_AXES, Point, apart, overlay, quality_per_dollar, smooth, thin
 from shoestring_ui.differences import flatten, telling
 from shoestring_ui.identity import COLOURS, identity, mark
-from shoestring_ui.sweep_charts import heatmap, levels, parallel
+from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, levels, of_rungs, parallel, rungs
 from shoestring_ui.theme import DARK, LIGHT, Palette
 
 POINTS = [
@@ -213,3 +214,24 @@ def test_a_curve_of_one_point_went_nowhere():
         run_id=1, key="val/loss", step=[0], value=[0.6119], images=[0.0], flops=[0.0], usd=[0.0], seconds=[0.0]
     )
     assert takeaways.of_curves([one], {1: "a"}, "val/loss", "minimize", "dollars").endswith("its only point so far.")
+
+
+def test_rungs_are_a_line_a_trial_and_the_pruned_end_in_a_cross():
+    first = Rung({0: 0.5, 1: 0.4, 2: None}, frozenset(), frozenset({1}), 0)
+    second = Rung({1: 0.2}, frozenset({1}), frozenset(), 0)
+    at = [(0.002, first), (0.006, second)]
+    figure = rungs(at, ("val/loss", "minimize"), LIGHT)
+    assert [(t.name, list(t.x), list(t.y)) for t in figure.data] == [
+        ("trial 0", [0.002], [0.5]),
+        ("trial 1", [0.002, 0.006], [0.4, 0.2]),
+    ]
+    assert [t.marker.symbol for t in figure.data] == ["x-thin-open", "circle"]
+    assert "1 of 3 went on" in of_rungs(at, ("val/loss", "minimize")) and "trial 1 is best" in of_rungs(
+        at, ("val/loss", "minimize")
+    )
+
+
+def test_at_equal_dollars_pruned_trials_count_with_what_they_had_reached():
+    trials = [Trial(1, 0, 1, {"a": 1}, "complete", (0.1, 0.02)), Trial(1, 1, 2, {"a": 2}, "pruned", (0.4, 0.002))]
+    at = [(0.002, Rung({0: 0.3, 1: 0.4}, frozenset(), frozenset({0}), 0))]
+    assert [t.values for t in at_equal_dollars(trials, at)] == [(0.3,), (0.4,)]

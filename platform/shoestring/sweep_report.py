@@ -14,7 +14,7 @@ from shoestring.ranking import Direction, pareto_front
 from shoestring.records import Sweep, Trial
 from shoestring.rungs import PRUNED
 from shoestring.study import Study
-from shoestring.sweep_state import who_is_in
+from shoestring.sweep_state import at_rungs
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,20 @@ def report(home: Home, db: Database, sweep: Sweep) -> Report:
 
 
 def rung_table(db: Database, sweep: Sweep, trials: Sequence[Trial]) -> list[RungRow]:
-    """How the trials fared at each rung of the sweep; nothing without rungs."""
-    rungs, (metric, way) = sweep.spec.get("rungs"), next(iter(dict(sweep.spec["objectives"]).items()))
-    if not rungs:
-        return []
-    runs = {t.run_id: queries.run(db, t.run_id) for t in trials if t.run_id is not None}
-    rows = []
-    gates = rungs["usd"][:-1]
-    for usd, rung in zip(
-        gates, who_is_in(db, trials, runs, queries.promotions(db, list(runs)), metric, gates), strict=True
-    ):
+    """How the trials fared at each rung of the sweep, and at its end; nothing without rungs."""
+    metric, way = next(iter(dict(sweep.spec["objectives"]).items()))
+    sign, rows = 1.0 if way == "minimize" else -1.0, []
+    for usd, rung in at_rungs(db, sweep):
         found = {n: v for n, v in rung.values.items() if v is not None}
-        sign = 1.0 if way == "minimize" else -1.0
         best = min(found, key=lambda n: (sign * found[n], n), default=None)
         pruned = len(rung.values) - len(rung.waiting) - len(rung.gone_on)
         value = None if best is None else found[best]
         rows.append(RungRow(usd, len(rung.values), len(rung.gone_on), len(rung.waiting), pruned, best, value))
-    ended = [t for t in trials if t.state == "complete"]
-    best_end = best_trial(ended, {metric: way})
-    value = best_end.values[0] if best_end else None
-    rows.append(RungRow(rungs["usd"][-1], len(ended), 0, 0, 0, best_end.number if best_end else None, value))
+    if rows:
+        ended = [t for t in trials if t.state == "complete"]
+        last = best_trial(ended, {metric: way})
+        top = (last.number, last.values[0]) if last else (None, None)
+        rows.append(RungRow(sweep.spec["rungs"]["usd"][-1], len(ended), 0, 0, 0, *top))
     return rows
 
 

@@ -49,6 +49,15 @@ def look(
     return SweepState(own, runs, rungs, passed, n_asked)
 
 
+def at_rungs(db: Database, sweep: Sweep) -> list[tuple[float, Rung]]:
+    """Each rung of a sweep that has any, with its planned dollars; where trials end is none."""
+    usd, metric = (sweep.spec.get("rungs") or {}).get("usd", [])[:-1], next(iter(sweep.spec["objectives"]))
+    trials = queries.trials(db, sweep.id) if usd else []
+    runs = {t.run_id: queries.run(db, t.run_id) for t in trials if t.run_id is not None}
+    found = who_is_in(db, trials, runs, queries.promotions(db, list(runs)), metric, usd)
+    return list(zip(usd, found, strict=True))
+
+
 def who_is_in(
     db: Database,
     trials: Sequence[Trial],

@@ -1,18 +1,19 @@
-"""Figures of a sweep, as pure functions of trials: heat map of two parameters, and parallel coordinates."""
+"""Figures of a sweep, as pure functions of trials: heat map of two parameters, parallel coordinates, rungs."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import plotly.graph_objects as go
 from shoestring.records import Trial
+from shoestring.rungs import Rung
 
 from shoestring_ui.amounts import usd
 from shoestring_ui.amounts import value as metric_value
-from shoestring_ui.charts import frame
+from shoestring_ui.charts import frame, money_axis
 from shoestring_ui.differences import short
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
@@ -129,6 +130,53 @@ def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[
     )  # fmt: skip
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])
     return figure
+
+
+def rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str], colours: Palette) -> go.Figure:
+    """One line a trial through the rungs that it came to, over planned dollars; who was pruned ends in a cross.
+
+    `objective` = (name, "minimize" | "maximize").
+    """
+    figure = frame(colours)
+    money_axis(figure, colours, "planned dollars of the trial ($)", log=True)
+    figure.update_yaxes(title_text=objective[0])
+    for number in sorted({n for _, rung in at for n in rung.values}):
+        places = [(usd, rung, rung.values[number]) for usd, rung in at if rung.values.get(number) is not None]
+        if not places:
+            continue
+        _, last, _ = places[-1]
+        fate = "waits" if number in last.waiting else "went on" if number in last.gone_on else "pruned"
+        pruned = fate == "pruned"
+        figure.add_scatter(
+            x=[usd for usd, _, _ in places],
+            y=[found for _, _, found in places],
+            mode="lines+markers",
+            line={"color": colours.soft if pruned else colours.accent, "width": 1 if pruned else 2},
+            marker={"symbol": "x-thin-open" if pruned else "circle", "size": 8},
+            name=f"trial {number}",
+            hovertemplate=f"<b>trial {number}</b>, {fate}<br>{objective[0]} %{{y:.4g}} at $%{{x:.4g}}<extra></extra>",
+        )
+    return figure
+
+
+def of_rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str]) -> str:
+    """How many came to each rung and went on, and who is best at the last that anybody came to."""
+    reached = [(money, rung) for money, rung in at if any(v is not None for v in rung.values.values())]
+    if not reached:
+        return "No trial has come to a rung yet."
+    steps = "; ".join(f"{len(rung.gone_on)} of {len(rung.values)} went on from {usd(money)}" for money, rung in reached)
+    rung = reached[-1][1]
+    found = {n: v for n, v in rung.values.items() if v is not None}
+    sign = 1.0 if objective[1] == "minimize" else -1.0
+    best = min(found, key=lambda n: (sign * found[n], n))
+    return f"{steps}; trial {best} is best there, {objective[0]} {metric_value(found[best])}."
+
+
+def at_equal_dollars(trials: Sequence[Trial], at: Sequence[tuple[float, Rung]]) -> list[Trial]:
+    """The trials with their values at the first rung, which all came to: the same money for each."""
+    values = at[0][1].values
+    found = [(t, values.get(t.number)) for t in trials]
+    return [replace(t, values=(value,)) for t, value in found if value is not None]
 
 
 def _shown(name: str, found: object) -> str:

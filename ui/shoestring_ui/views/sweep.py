@@ -8,14 +8,14 @@ from statistics import median
 
 import pandas as pd
 import streamlit as st
-from shoestring import queries
+from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
 
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import Point, quality_per_dollar
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.store import ask
-from shoestring_ui.sweep_charts import heatmap, parallel
+from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import chart, grid, head, live, nothing, section
 from shoestring_ui.words import Figure
@@ -94,6 +94,11 @@ def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None
     figure = quality_per_dollar(points, quality[1], quality[2], palette())
     figure.update_xaxes(title_text="dollars of the trial ($)", rangemode="normal")
     chart(figure, takeaways.of_points(points, quality[1], quality[2], "trials"), data, "trials", money)
+    halved = ask(sweep_state.at_rungs, sweep)
+    if halved:
+        section("Rungs of equal dollars")
+        first = goals[0][1:]
+        chart(rungs(halved, first, palette()), of_rungs(halved, first), data, f"rungs-{sweep.id}", money)
     params = sorted({p for t in done for p in t.params})
     left, right = st.columns(2, gap="large")
     if len(params) >= 2:
@@ -102,8 +107,11 @@ def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None
             with st.container(horizontal=True):
                 x = st.selectbox("Across", params, index=_mask_first(params), key="x", bind="query-params")
                 y = st.selectbox("Up", [p for p in params if p != x], key="y", bind="query-params")
-            name = f"heatmap-{sweep.id}"
-            chart(heatmap(done, x, y, quality, palette()), takeaways.of_heatmap(done, x, y, quality), data, name, money)
+            name, mapped, of = f"heatmap-{sweep.id}", done, quality
+            if halved:
+                what = f"{goals[0][1]} at {amounts.usd(halved[0][0])}"
+                mapped, of = at_equal_dollars(trials, halved), (0, what, goals[0][2])
+            chart(heatmap(mapped, x, y, of, palette()), takeaways.of_heatmap(mapped, x, y, of), data, name, money)
     with right if len(params) >= 2 else st.container():
         section("All fields at once")
         figure = parallel(done, params, [g[1] for g in goals], palette())
