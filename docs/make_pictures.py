@@ -33,6 +33,7 @@ ADDRESSES = {
     "compare": "compare",
     "samples": "samples",
     "sweep": "sweep",
+    "cost": "cost",
 }
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 FLAGS = (

@@ -42,7 +42,7 @@ sweeps:
     budget: {max_usd: 0.1}
 """
 TABS = ("Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
-PAGES = ("overview", "queued", "run", "compare", "samples", "sweep")
+PAGES = ("overview", "queued", "run", "compare", "samples", "sweep", "costs")
 PROMPTS = ("a red circle", "<b>a blue square</b>")
 RATE, STEPS, USD = 0.1, 40, 0.02
 

@@ -47,6 +47,7 @@ UI_MAY_IMPORT = {
     "errors",
     "records",
     "ranking",
+    "odds",
     "bands",
     "forecasts",
     "spending",

@@ -62,10 +62,11 @@ class Accuracy:
 
     def words(self) -> str:
         """One sentence."""
+        way = "less" if self.median_error < 0 else "more"
         runs = "1 run" if self.n == 1 else f"{self.n} runs"
         return (
-            f"{self.hardware}: {runs} cost {self.median_error:+.1%} of their plan in the median "
-            f"(absolute error {self.median_abs_error:.1%}); {self.n_inside} of {self.n} within 10–90 %"
+            f"{self.hardware}: {runs} cost {100 * abs(self.median_error):.1f} % {way} than planned in the median "
+            f"(absolute error {100 * self.median_abs_error:.1f} %); {self.n_inside} of {self.n} within 10–90 %"
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from shoestring_trainer.run_dir import RunDir
 from sqlalchemy import func, select
 
 from shoestring import records, rows
+from shoestring.budgets import Purse, purse
 from shoestring.db import Database
 from shoestring.errors import NotFound
 from shoestring.ledger import spend_by_outcome, spends, totals
@@ -28,8 +29,8 @@ from shoestring.waiting import why_waiting
 
 __all__ = [
     "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys", "projects",
-    "promotions", "run", "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent", "sweeps",
-    "totals", "trials", "why_waiting", "workers",
+    "promotions", "purses", "run", "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent",
+    "sweeps", "totals", "trials", "why_waiting", "workers",
 ]  # fmt: skip
 
 MAX_ID = 2**63 - 1
@@ -155,6 +156,13 @@ def budget(db: Database, project: str) -> float | None:
     with db.read() as conn:
         cap = conn.scalar(select(budgets.c.max_micro).where(budgets.c.project == project))
     return None if cap is None else rows.usd(cap)
+
+
+def purses(db: Database) -> dict[str, Purse]:
+    """How the money of each project with runs or a budget stands, by name."""
+    with db.read() as conn:
+        names = {*conn.scalars(select(runs_table.c.project).distinct()), *conn.scalars(select(budgets.c.project))}
+        return {name: purse(conn, name) for name in sorted(names)}
 
 
 def samples(run: records.Run) -> list[records.Sample]:

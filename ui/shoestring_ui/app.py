@@ -8,7 +8,7 @@ from shoestring.errors import EnvironmentProblem
 
 from shoestring_ui import theme, words
 from shoestring_ui.store import ask
-from shoestring_ui.views import compare, overview, queued, run, samples, sweep
+from shoestring_ui.views import compare, costs, overview, queued, run, samples, sweep
 
 PAGES = (
     ("Overview", overview.page, "overview"),
@@ -17,6 +17,7 @@ PAGES = (
     ("Compare", compare.page, "compare"),
     ("Samples", samples.page, "samples"),
     ("Sweep", sweep.page, "sweep"),
+    ("Cost", costs.page, "cost"),
 )
 
 

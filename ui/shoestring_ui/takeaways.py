@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from shoestring.odds import Odds
 from shoestring.ranking import Ranking, value_at
-from shoestring.records import Series, Trial
+from shoestring.records import MICRO, WASTED, Series, Trial
 
-from shoestring_ui.amounts import usd, value
+from shoestring_ui.amounts import share, usd, value
 from shoestring_ui.charts import X_AXES, Point, front_of
 from shoestring_ui.differences import short, shown
 
@@ -41,6 +42,21 @@ def of_ranking(ranking: Ranking) -> str:
         return f"{at}, {first.experiment} is ahead, but not beyond the noise: a tie with {others}."
     gap = abs(first.value - ranking.places[1].value) / abs(ranking.places[1].value or 1)
     return f"{at}, {first.experiment} is best, {100 * gap:.1f} % ahead of {ranking.places[1].experiment}."
+
+
+def of_odds(odds: Sequence[Odds]) -> str:
+    """Who beats whom with which probability: the best against each other one."""
+    return " ".join(f"{one.words()}." for one in odds if one.a == odds[0].a)
+
+
+def of_spending(micro: Mapping[str, int]) -> str:
+    """How much of what runs spent was useful, and what most of the waste was."""
+    spent = sum(micro.values()) - micro["idle"]
+    first = f"{share(micro['useful'], spent)} of the {usd(spent / MICRO)} that runs spent is useful so far"
+    most = max(WASTED, key=lambda outcome: micro[outcome])
+    if not micro[most]:
+        return f"{first}; nothing is wasted."
+    return f"{first}; most of the waste is {most}, {usd(micro[most] / MICRO)}."
 
 
 def of_curves(series: Sequence[Series], names: Mapping[int, str], metric: str, way: str | None, x: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 from shoestring import queries
-from shoestring.ranking import DIRECTIONS
+from shoestring.bands import bands
+from shoestring.ranking import DIRECTIONS, Curve, rank
 from shoestring.records import Run, Series
 from shoestring.standings import LOSSES, on_other_data
 
 from shoestring_ui import amounts, takeaways, words
 from shoestring_ui.charts import X_AXES, overlay
+from shoestring_ui.cost_charts import banded as banded_figure
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.identity import mark
 from shoestring_ui.store import ask, recent
@@ -40,11 +43,45 @@ def page() -> None:
         return
     metric, x, smoothing, log = curve_controls(metrics)
 
+    banded = _offer_bands(chosen, x)
+
     def body() -> None:
-        curves(chosen, metric, x, smoothing, log)
+        _seeds(chosen, metric, log) if banded else curves(chosen, metric, x, smoothing, log)
 
     live(body, any(r.state in ACTIVE for r in chosen))
     _what_differs(chosen)
+
+
+def _offer_bands(runs: Sequence[Run], x: str) -> bool:
+    """Whether bands over seeds are wanted instead of curves: over dollars, with two seeds of something."""
+    seeds = Counter(r.experiment for r in runs)
+    if x != "dollars" or max(seeds.values()) < 2:
+        return False
+    return st.toggle("Seeds as bands", key="bands", bind="query-params")
+
+
+def _seeds(runs: Sequence[Run], metric: str, log: bool) -> None:
+    """Mean and standard error over the seeds of each experiment, and who beats whom with which probability."""
+    others = {r.id for r in on_other_data(runs)} if metric.startswith(LOSSES) else set()
+    by_id = {r.id: r for r in runs if r.id not in others}
+    if others:
+        st.info(f"Left out, for {metric} is measured on something else: {', '.join(f'#{i}' for i in sorted(others))}.")
+    drawn = [s for s in ask(queries.series, list(by_id), metric) if s.value]
+    lines = [Curve(by_id[s.run_id].experiment, by_id[s.run_id].seed, s) for s in drawn]
+    found = bands(lines)
+    if not found:
+        st.html(words.empty(f"No {metric} of two seeds yet", "A band needs two runs that have recorded it."))
+        return
+    rows = [
+        {"experiment": b.experiment, "seeds": b.seeds, "dollars": usd, metric: mean, "standard error": se}
+        for b in found for usd, mean, se in zip(b.usd, b.mean, b.se, strict=True)
+    ]  # fmt: skip
+    ranking = rank(lines, metric) if metric in DIRECTIONS else None
+    said = takeaways.of_odds(ranking.odds) if ranking and ranking.odds else f"{metric} over the seeds"
+    at = f"At {amounts.usd(ranking.at_usd)} each: " if ranking and ranking.odds else ""
+    legend = words.legend([(b.run_ids[0], f"and {b.seeds - 1} more of {b.experiment}") for b in found], palette())
+    figure = banded_figure(found, metric, palette(), log_y=log)
+    chart(figure, at + said, pd.DataFrame(rows), f"bands-{metric.replace('/', '-')}", ["dollars"], legend)
 
 
 def metric_order(keys: Sequence[str]) -> list[str]:

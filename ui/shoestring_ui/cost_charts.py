@@ -1,0 +1,124 @@
+"""Figures of money, as pure functions: spend by day and outcome, planned against actual, bands over seeds.
+
+All bars are dollars, so all are amber: outcomes differ in their pattern, what was wasted is pale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+from shoestring.bands import Band
+from shoestring.forecasts import Forecast
+from shoestring.records import MICRO, OUTCOMES
+
+from shoestring_ui.amounts import usd
+from shoestring_ui.charts import frame, money_axis
+from shoestring_ui.identity import identity
+from shoestring_ui.theme import MONO, Palette
+
+PATTERNS = {"unfinished": ".", "repeated": "/", "pruned": "\\", "failed": "x", "cancelled": "-"}
+DAYS_SHOWN = 60
+
+
+def by_day(days: Mapping[str, Mapping[str, int]], colours: Palette) -> go.Figure:
+    """Micro-dollars by day and outcome, as stacked bars: useful at the bottom, idle workers on top."""
+    figure = frame(colours, 320)
+    shown = list(days)[-DAYS_SHOWN:]
+    for outcome in OUTCOMES:
+        micro = [days[day][outcome] for day in shown]
+        if any(micro):
+            pale = outcome != "useful"
+            figure.add_bar(
+                x=shown,
+                y=[amount / MICRO for amount in micro],
+                name=outcome,
+                marker={
+                    "color": colours.money_wash if pale else colours.money,
+                    "line": {"color": colours.money, "width": 1},
+                    "pattern": {"shape": PATTERNS.get(outcome, ""), "fgcolor": colours.money, "size": 6},
+                },
+                customdata=[usd(amount / MICRO) for amount in micro],
+                hovertemplate=f"<b>%{{x}}</b><br>{outcome} %{{customdata}}<extra></extra>",
+            )
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}, "traceorder": "normal"}
+    figure.update_layout(barmode="stack", showlegend=True, legend=legend, bargap=0.35)
+    figure.update_xaxes(type="category", title_text="day (UTC)", showgrid=False, nticks=12)
+    _money_up(figure, colours, "dollars")
+    return figure
+
+
+def planned_against_actual(forecasts: Sequence[Forecast], colours: Palette) -> go.Figure:
+    """Planned dollars across with their 10th to 90th percentile, actual ones up; the diagonal is a perfect forecast."""
+    figure = frame(colours, 420)
+    money_axis(figure, colours, "planned, with 10–90 %")
+    _money_up(figure, colours, "actual")
+    most = 1.08 * max([one.p90_usd for one in forecasts] + [one.actual_usd for one in forecasts], default=1.0)
+    line = {"color": colours.soft, "width": 1, "dash": "dot"}
+    figure.add_scatter(x=[0, most], y=[0, most], mode="lines", hoverinfo="skip", line=line, name="as planned")
+    for inside, symbol, ink in ((True, "circle", colours.ink), (False, "x", colours.bad)):
+        some = [one for one in forecasts if one.inside == inside]
+        figure.add_scatter(
+            x=[one.p50_usd for one in some],
+            y=[one.actual_usd for one in some],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [one.p90_usd - one.p50_usd for one in some],
+                "arrayminus": [one.p50_usd - one.p10_usd for one in some],
+                "color": colours.soft,
+                "thickness": 1,
+                "width": 0,
+            },
+            mode="markers",
+            name="within 10–90 %" if inside else "outside",
+            marker={"symbol": symbol, "size": 9, "color": ink, "opacity": 0.8},
+            customdata=[
+                (f"#{one.run_id} {one.name}", usd(one.p50_usd), usd(one.actual_usd), one.error) for one in some
+            ],
+            hovertemplate="<b>%{customdata[0]}</b><br>planned %{customdata[1]}"
+            "<br>actual %{customdata[2]} (%{customdata[3]:+.1%})<extra></extra>",
+        )
+    figure.update_xaxes(range=[0, most])
+    figure.update_yaxes(range=[0, most])
+    return figure
+
+
+def banded(bands: Sequence[Band], metric: str, colours: Palette, *, log_y: bool = False) -> go.Figure:
+    """The mean over the seeds of each experiment over useful dollars, and a standard error to either side."""
+    figure = frame(colours)
+    money_axis(figure, colours, "useful dollars ($)")
+    figure.update_yaxes(title_text=metric, type="log" if log_y else "linear")
+    figure.update_layout(hovermode="closest")
+    for band in bands:
+        who = identity(band.run_ids[0], colours)
+        edges = [[m + s for m, s in zip(band.mean, band.se, strict=True)],
+                 [m - s for m, s in zip(band.mean, band.se, strict=True)]]  # fmt: skip
+        figure.add_scatter(
+            x=[*band.usd, *band.usd[::-1]], y=[*edges[0], *edges[1][::-1]], mode="lines", fill="toself",
+            fillcolor=_faint(who.colour), line={"width": 0}, hoverinfo="skip", name=f"{band.experiment} ± se",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=band.usd, y=band.mean, mode="lines+markers", name=band.experiment,
+            line={"color": who.colour, "width": 2, "dash": who.dash},
+            marker={"symbol": who.symbol, "size": 7, "color": who.colour}, customdata=band.se,
+            hovertemplate=f"<b>{band.experiment}</b>, {band.seeds} seeds<br>{metric} %{{y:.4g}} ± %{{customdata:.2g}}"
+            "<br>$%{x:.4~g}<extra></extra>",
+        )  # fmt: skip
+    return figure
+
+
+def _money_up(figure: go.Figure, colours: Palette, title: str) -> None:
+    figure.update_yaxes(
+        title_text=title,
+        title_font_color=colours.money,
+        tickfont={"color": colours.money, "family": MONO, "size": 11},
+        tickprefix="$",
+        exponentformat="none",
+        rangemode="tozero",
+    )
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"
