@@ -14,6 +14,7 @@ from shoestring_trainer.config import Compute, Experts, Mask, ModelConfig, NoMas
 from shoestring_trainer.masking import sample_keep
 from shoestring_trainer.model import Captions, DiT
 from shoestring_trainer.presets import PRESETS
+from shoestring_trainer.widths import backbone_widths, mixer_widths, tokens_per_expert
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +30,8 @@ models = st.builds(
     patch=st.sampled_from([1, 2]),
     mixer_depth=st.integers(0, 2),
     mixer_dim=st.sampled_from([16, 24]),
+    qkv_ratio=st.sampled_from([(0.5, 1.0), (1.0, 1.0)]),
+    mlp_ratio=st.sampled_from([(0.5, 4.0), (4.0, 4.0)]),
     experts=st.none()
     | st.builds(Experts, count=st.integers(1, 5), capacity=st.floats(0.5, 3), every=st.integers(1, 2)),
 )
@@ -47,11 +50,28 @@ def counted(model: ModelConfig, shape: tuple[int, int, int], length: int, mask: 
     return counter.get_total_flops() // 2
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(models, masks, st.integers(1, 9))
 def test_the_closed_form_equals_torchs_counter(model, mask, length):
     closed = sum(flops.forward_flops(model, (3, 8, 4), length, mask, 10).values())
     assert closed == pytest.approx(counted(model, (3, 8, 4), length, mask, 10), rel=1e-3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(models, masks)
+def test_one_hot_dispatch_costs_what_torchs_counter_says_of_its_products(model, mask):
+    """Each expert picks k of n tokens by a product with (experts, k, n) ones and zeros, and puts them back alike."""
+    n_kept = mask.tokens_kept(flops.tokens(model, (3, 8, 4)))
+    n_mixed = n_kept if isinstance(mask, RandomMask) and mask.place == "naive" else flops.tokens(model, (3, 8, 4))
+    total = 0
+    for widths, n in [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_kept) for w in backbone_widths(model)]:
+        if widths.experts:
+            count, k = widths.experts.count, tokens_per_expert(widths.experts, n)
+            ones, x = torch.zeros(count * k, n), torch.zeros(n, widths.dim)
+            with FlopCounterMode(display=False) as counter:
+                ones.T @ (ones @ x)
+            total += counter.get_total_flops()
+    assert flops.dispatch_flops(model, (3, 8, 4), mask) == total
 
 
 @settings(max_examples=25, deadline=None)
