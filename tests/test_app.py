@@ -285,3 +285,21 @@ def test_a_sweep_shows_its_trials_its_front_and_its_map(project: Project, tmp_pa
     assert "trial 1 has the lowest val/loss, 0.2" in said and "2 of 3 trials are on the Pareto front" in said
     assert "Best val/loss 0.2 at mask.ratio 0.75, experts.count 4" in said
     assert "can afford about 2 more" in said
+
+
+def test_a_sweep_with_rungs_shows_who_went_on_and_maps_its_fields_at_equal_dollars(project: Project, tmp_path: Path):
+    procedural_set(copies=1).write(tmp_path / "data" / "procedural-16")
+    rungs = "    rungs: {usd: [0.01, 0.02]}\n"
+    (tmp_path / "experiments.yaml").write_text(SWEEP + rungs)
+    asked = plan.survey(tmp_path / "experiments.yaml", Home(root=tmp_path, state=project.home.state)).sweeps[0]
+    sweep = actions.create_sweep(project.db, asked).id
+    for number, (ratio, experts) in enumerate([(0.5, 1), (0.75, 4)]):
+        params = {"stages.0.mask.ratio": ratio, "model.experts.count": experts}
+        run_id = project.queue(f"t{number}", kind="trial", sweep_id=sweep)
+        actions.propose_trial(project.db, sweep, number, params, run_id)
+        project.train(run_id)
+        actions.finish_trial(project.db, sweep, number, "complete", (0.3 + number, 0.02))
+    page = draw("sweep", sweep=str(sweep))
+    assert not page.exception
+    said = text(page)
+    assert "2 of 2 went on from $0.01" in said and "val/loss at $0.01" in said, said

@@ -226,6 +226,30 @@ SWEEPS = [
     (sweep("{batch_size: {choices: [1, 2]}}").replace("minimize", "minimise"), "bad_choice", "minimise", "`minimize`"),
     (sweep("{batch_size: {choices: [1, 2]}}", "trials: 0"), "out_of_range", "0", "at least 1"),
     (sweep("{batch_size: {choices: [1, 2]}}", "budget: {max_usd: 0}"), "out_of_range", "0", "more than 0"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "sampler: tpee"), "bad_choice", "tpee", "did you mean `tpe`"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "sampler: {name: os.system}"), "bad_choice", "{name", "known"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "sampler: {name: tpe, callback: x}"), "unknown_field", "callback", ""),
+    (sweep("{batch_size: {choices: [1, 2]}}", "sampler: {name: random, popsize: 2}"), "bad_search", "2", "no options"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "sampler: 7"), "wrong_type", "7", "mapping"),
+    (sweep("{stages.0.lr: {low: 1e-4, high: 1e-3}}", "sampler: grid"), "bad_search", "grid", "has no end"),
+    (
+        sweep("{batch_size: {low: 1, high: 1000}, stages.0.warmup_steps: {low: 0, high: 999999}}", "sampler: grid"),
+        "bad_search", "grid", "more than 10,000 points",
+    ),
+    (sweep("{lr: {choices: [1]}}", "rungs: {usd: [0.002, 0.001]}"), "bad_search", "[0.002", "each rung above"),
+    (sweep("{lr: {choices: [1]}}", "rungs: {usd: [0.002]}"), "out_of_range", "[0.002]", "at least 2"),
+    (sweep("{lr: {choices: [1]}}", "rungs: {usd: [1, 2], keep: 1}"), "out_of_range", "1", "less than 1"),
+    (sweep("{until.steps: {low: 1, high: 4}}", "rungs: {usd: [1, 2]}"), "bad_search", "until.steps", "fixed"),
+    (
+        sweep("{lr: {choices: [1]}}", "rungs: {usd: [1, 2]}").replace("val/loss", "cost/usd"),
+        "bad_search", "{usd", "not known while",
+    ),
+    (sweep("{batch_size: {choices: [1, 2]}}", "constraints: {cost/usd: .inf}"), "not_finite", ".inf", "finite"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "constraints: {cost: 1}"), "bad_format", "cost", "val/loss"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "enqueue: [{batch_size: 3}]"), "bad_search", "{batch", "outside"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "enqueue: [{lr: 3}]"), "bad_search", "{lr", "not searched"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "warm_start: false"), "bad_choice", "false", "True"),
+    (sweep("{batch_size: {choices: [1, 2]}}", "trials: 1000000"), "out_of_range", "1000000", "at most 10000"),
 ]  # fmt: skip
 
 

@@ -52,6 +52,8 @@ UI_MAY_IMPORT = {
     "forecasts",
     "spending",
     "standings",
+    "rungs",
+    "sweep_state",
     "prices",
     "home",
     "db",

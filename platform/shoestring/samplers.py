@@ -78,10 +78,10 @@ class SamplerSpec(Frozen):
         here = importable()
         if short in SAMPLERS and short not in here:
             lacks = " and ".join(package for package in SAMPLERS[short].needs if not find_spec(package))
-            raise _bad("bad_choice", f"name: {self.name} needs the package {lacks}", f"one of: {', '.join(here)}")
+            raise _bad("bad_choice", f"{self.name} needs the package {lacks}", f"one of: {', '.join(here)}")
         if short not in here:
             known = [*here, *(kind.optuna for kind in here.values())]
-            raise _bad("bad_choice", f"name: no sampler is called {self.name!r}", did_you_mean(self.name, known))
+            raise _bad("bad_choice", f"no sampler is called {self.name!r}", did_you_mean(self.name, known))
         for option in self.options:
             if option not in here[short].options:
                 own = did_you_mean(option, here[short].options) or "it has no options"
