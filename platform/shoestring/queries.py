@@ -28,9 +28,9 @@ from shoestring.trials import promotions, read_sweeps
 from shoestring.waiting import why_waiting
 
 __all__ = [
-    "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys", "projects",
-    "promotions", "purses", "run", "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent",
-    "sweeps", "totals", "trials", "why_waiting", "workers",
+    "Purse", "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys",
+    "projects", "promotions", "purses", "run", "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends",
+    "spent", "sweeps", "totals", "trials", "why_waiting", "workers",
 ]  # fmt: skip
 
 MAX_ID = 2**63 - 1

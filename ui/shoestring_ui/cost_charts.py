@@ -5,6 +5,7 @@ All bars are dollars, so all are amber: outcomes differ in their pattern, what w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -51,11 +52,14 @@ def by_day(days: Mapping[str, Mapping[str, int]], colours: Palette) -> go.Figure
 def planned_against_actual(forecasts: Sequence[Forecast], colours: Palette) -> go.Figure:
     """Planned dollars across with their 10th to 90th percentile, actual ones up; the diagonal is a perfect forecast."""
     figure = frame(colours, 420)
-    money_axis(figure, colours, "planned, with 10–90 %")
+    money_axis(figure, colours, "planned, with 10–90 %", log=True)
     _money_up(figure, colours, "actual")
-    most = 1.08 * max([one.p90_usd for one in forecasts] + [one.actual_usd for one in forecasts], default=1.0)
+    ticks = {name: figure.layout.xaxis[name] for name in ("tickvals", "ticktext")}
+    figure.update_yaxes(type="log", tickprefix="", rangemode="normal", **ticks)
+    ends = [amount for one in forecasts for amount in (one.p10_usd, one.p90_usd, one.actual_usd) if amount > 0] or [1.0]
+    low, high = min(ends) / 1.2, max(ends) * 1.2
     line = {"color": colours.soft, "width": 1, "dash": "dot"}
-    figure.add_scatter(x=[0, most], y=[0, most], mode="lines", hoverinfo="skip", line=line, name="as planned")
+    figure.add_scatter(x=[low, high], y=[low, high], mode="lines", hoverinfo="skip", line=line, name="as planned")
     for inside, symbol, ink in ((True, "circle", colours.ink), (False, "x", colours.bad)):
         some = [one for one in forecasts if one.inside == inside]
         figure.add_scatter(
@@ -79,8 +83,9 @@ def planned_against_actual(forecasts: Sequence[Forecast], colours: Palette) -> g
             hovertemplate="<b>%{customdata[0]}</b><br>planned %{customdata[1]}"
             "<br>actual %{customdata[2]} (%{customdata[3]:+.1%})<extra></extra>",
         )
-    figure.update_xaxes(range=[0, most])
-    figure.update_yaxes(range=[0, most])
+    span = [math.log10(low), math.log10(high)]
+    figure.update_xaxes(range=span)
+    figure.update_yaxes(range=span)
     return figure
 
 

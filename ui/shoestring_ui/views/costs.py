@@ -12,6 +12,7 @@ from shoestring.errors import ShoestringError
 from shoestring.forecasts import Review, review
 from shoestring.home import Home
 from shoestring.prices import read_prices
+from shoestring.queries import Purse
 from shoestring.records import MICRO, OUTCOMES, WASTED, Run, Spend
 from shoestring.spending import added, grouped
 
@@ -50,7 +51,7 @@ def page() -> None:
     else:
         finished = ask(queries.runs, project=project, state="succeeded")
         reviewed = review(finished)
-        _figures(lines, reviewed)
+        _figures(lines, reviewed, _kept_usd(project))
         _spending(lines)
         _wasted(lines)
         _forecasts(reviewed)
@@ -58,7 +59,7 @@ def page() -> None:
     _prices()
 
 
-def _figures(lines: Sequence[Spend], reviewed: Review) -> None:
+def _figures(lines: Sequence[Spend], reviewed: Review, kept_usd: float) -> None:
     whole = added(lines)
     spent, wasted = sum(whole.values()) - whole["idle"], sum(whole[outcome] for outcome in WASTED)
     best = next(iter(reviewed.accuracy), None)
@@ -67,6 +68,7 @@ def _figures(lines: Sequence[Spend], reviewed: Review) -> None:
             Figure("Spent", amounts.usd(spent / MICRO), "by runs, all attempts", money=True),
             Figure("Useful", amounts.share(whole["useful"], spent), amounts.usd(whole["useful"] / MICRO), money=True),
             Figure("Wasted", amounts.share(wasted, spent), amounts.usd(wasted / MICRO), money=True),
+            Figure("Kept back", amounts.usd(kept_usd), "for what has not ended", money=True),
             Figure("Idle workers", amounts.usd(whole["idle"] / MICRO), "beside the runs", money=True),
             Figure(
                 "Forecast error",
@@ -138,8 +140,16 @@ def _forecasts(reviewed: Review) -> None:
         st.html(f"<p class='note'>Left out: {words.escape(left)}.</p>")
 
 
+def _purses(project: str | None) -> dict[str, Purse]:
+    return {name: purse for name, purse in ask(queries.purses).items() if project in (None, name)}
+
+
+def _kept_usd(project: str | None) -> float:
+    return sum(purse.reserved_micro for purse in _purses(project).values()) / MICRO
+
+
 def _budgets(project: str | None) -> None:
-    purses = {name: purse for name, purse in ask(queries.purses).items() if project in (None, name)}
+    purses = _purses(project)
     if not purses:
         return
     section("Budgets")
@@ -154,7 +164,7 @@ def _budgets(project: str | None) -> None:
             words.money(amounts.usd(kept)),
             words.money(amounts.usd(cap)) if cap is not None else "no cap",
             words.money(amounts.usd(left)),
-            words.bar(spent, spent + kept, cap),
+            words.bar(spent, spent + kept if kept else 0.0, cap),
         ])  # fmt: skip
     caption = "Kept back: what unfinished runs and sweeps may still cost; the tick of the bar is where it ends."
     columns = ["Project", "Spent", "Kept back", "Budget", "Free", "Spent of budget"]
