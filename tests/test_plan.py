@@ -214,10 +214,17 @@ def test_unknown_hardware_is_refused_where_it_is_written(project):
 
 
 def test_other_hardware_is_priced_by_its_peak(project):
-    planned = plan_file(write(project, "project: tiny\n", "project: tiny\nhardware: h100-sxm\n"), only=["dense"])
-    run = planned.runs[0]
-    assert run.config.compute.device == "cuda" and run.config.price.usd_per_hour == 3.75
-    assert "18.3 % of 989 TFLOP/s" in run.note
+    text = SPEC.replace("project: tiny\n", "project: tiny\nhardware: h100-sxm\n")
+    runs = []
+    for precision in ("fp32", "bf16"):
+        (project / "experiments.yaml").write_text(
+            text.replace("  lr: 1e-3\n", f"  lr: 1e-3\n  compute: {{precision: {precision}}}\n")
+        )
+        runs.append(plan_file(project / "experiments.yaml", only=["dense"]).runs[0])
+    slow, fast = runs
+    assert slow.config.compute.device == "cuda" and slow.config.price.usd_per_hour == 3.75
+    assert "18.3 % of 66.9 TFLOP/s" in slow.note and "18.3 % of 989 TFLOP/s" in fast.note
+    assert slow.s_per_step[0] / fast.s_per_step[0] == pytest.approx(989 / 66.9)
 
 
 def test_missing_data_is_said_with_the_command(project):
