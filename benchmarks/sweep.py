@@ -84,10 +84,10 @@ def prepare(args: argparse.Namespace) -> None:
     """Make the project where there is none. Ends when the folder holds a benchmark with other settings."""
     text = SPEC.format(trial_usd=args.trial_usd)
     for repetition in range(args.repetitions):
-        for sampler in SAMPLERS:
+        for place, sampler in enumerate(SAMPLERS):
             text += SWEEP.format(
                 name=f"{sampler}-{repetition}", sampler=sampler, trials=args.trials, cap_usd=args.cap_usd,
-                seed=repetition,
+                seed=2 * repetition + place,  # of one seed equal trials are one run, which only one sweep pays
             )  # fmt: skip
     spec = args.folder / "experiments.yaml"
     if spec.exists() and spec.read_text() != text:

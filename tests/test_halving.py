@@ -13,7 +13,7 @@ import pytest
 from halving import SPEC, Worker, bench_of, request_of, table
 from shoestring import actions, queries, study, sweep, sweep_report
 from shoestring.db import Database
-from shoestring.errors import NotFound, UsageError
+from shoestring.errors import Conflict, NotFound, UsageError
 from shoestring.home import Home
 from shoestring.records import MICRO, Sweep
 
@@ -229,7 +229,20 @@ def test_no_jobs_are_refused(home):
         sweep.run_sweep(bench_of(home), request_of(), jobs=0)
 
 
-def test_promoting_and_pruning_do_nothing_to_a_run_that_does_not_wait_at_that_rung(home):
+def test_a_second_process_on_the_same_sweep_is_refused_and_the_first_goes_on(home):
+    bench = bench_of(home)
+
+    def work(ids: list[int]) -> None:
+        with pytest.raises(Conflict, match="another process runs sweep small"):
+            sweep.run_sweep(bench, request_of(FLAT, trials=1))
+        bench.work(ids)
+
+    sweep.run_sweep(replace(bench, work=work), request_of(FLAT, trials=1))
+    assert [row[2] for row in table(bench)] == ["complete"]
+
+
+def test_promoting_and_pruning_do_nothing_to_a_run_that_does_not_wait_at_that_rung(make_home, either):
+    home = make_home("state")
     bench = bench_of(home)
     worker: Worker = bench.work
     asked = replace(request_of(), trials=1)

@@ -119,6 +119,8 @@ def test_ten_kills_of_the_sweeper_and_of_workers_change_no_told_value_and_lose_n
     calm.go_on()
     bench = bench_of(stormy.home)
     assert table(bench) == table(bench_of(calm.home))
+    states = {row[2] for row in table(bench)}
+    assert states == ({"pruned", "complete"} if text == RUNGS else {"complete"})
     assert len(table(bench)) == 6 and len({row[3] for row in table(bench)}) == 6
     with bench.db.read() as conn:
         by_attempt = select(func.coalesce(func.sum(attempts.c.micro), 0)).where(attempts.c.run_id == runs.c.id)

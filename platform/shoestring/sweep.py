@@ -8,7 +8,9 @@ is only closed here (never told twice). Nothing that a decision needs is held in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -76,9 +78,22 @@ def run_sweep(bench: Bench, request: SweepRequest, n_trials: int | None = None, 
             raise UsageError(f"{option} {n}: at least 1", "leave it out to take the default")
     earlier = earlier_runs(bench.db, request)  # before anything is written: it may be refused
     sweep = actions.create_sweep(bench.db, request)
-    study = study_of(bench.home, sweep, request)
-    study.begin(base_point(request), request.spec.enqueue or (), earlier)
-    return _Loop(bench, request, sweep, study, n_trials or request.trials, jobs).run()
+    with _alone(bench.home, sweep):
+        study = study_of(bench.home, sweep, request)
+        study.begin(base_point(request), request.spec.enqueue or (), earlier)
+        return _Loop(bench, request, sweep, study, n_trials or request.trials, jobs).run()
+
+
+@contextlib.contextmanager
+def _alone(home: Home, sweep: Sweep) -> Iterator[None]:
+    """Hold the sweep: one process asks and tells, and the kernel lets go however it ends. Raises Conflict."""
+    with open(home.state / f"sweep-{sweep.id}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = f"another process runs sweep {sweep.name}: one proposes, `--jobs` makes it propose several"
+            raise Conflict(what, "start workers beside it: shoestring work") from None
+        yield
 
 
 @dataclass
