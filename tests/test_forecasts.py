@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+from pathlib import Path
+
 import doors
 import pytest
 from fences import NOW, ended
@@ -66,3 +70,17 @@ def test_the_command_prints_the_table_and_the_figures(home, migrated, either, mo
     assert "+5.0%" in text and "1 of 1 within 10–90 %" in text and "measured" in text
     told = doors.accepted("cost", "--forecast")
     assert told["accuracy"][0]["coverage"] == 1.0 and told["runs"][0]["actual_usd"] == 1.05
+
+
+def test_the_runs_of_the_benchmark_are_the_same_everywhere_and_every_one_can_be_priced(tmp_path, monkeypatch):
+    bench = runpy.run_path(str(Path(__file__).resolve().parents[1] / "benchmarks" / "forecast.py"))
+    forty = bench["drawn"](40)
+    assert forty == bench["drawn"](40) and list(forty.items())[:3] == list(bench["drawn"](3).items())
+    assert len({json.dumps(one["model"]) for one in forty.values()}) > 20
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHOESTRING_HOME", raising=False)
+    bench["prepare"](tmp_path, 40)
+    planned = doors.accepted("plan")["runs"]
+    low, high = (seconds / 3600 * bench["USD_PER_HOUR"] for seconds in bench["SECONDS"])
+    assert len(planned) == 40
+    assert all(low * 0.9 < run["usd"]["p50"] < high * 1.1 and run["n_steps"] >= 10 for run in planned)
