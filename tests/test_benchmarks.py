@@ -27,3 +27,9 @@ def test_the_step_benchmark_measures_each_ratio_in_turns(tmp_path):
     assert dense["speedup"] == 1 and masked["predicted"] > 1.3
     assert 0 < masked["cpu_s"] < 60 and masked["peak_mb"] > 0
     assert sum(masked["profile"].values()) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_peak_memory_is_forecast_within_its_error_at_five_sizes():
+    rows = run("memory.py", "--markdown").splitlines()[2:]  # exit code 1 when one is further off
+    assert len(rows) == 5 and all(abs(float(row.split()[-2].rstrip("%"))) <= 15 for row in rows)
