@@ -28,8 +28,8 @@ LAYERS = [
      "sets", "ranges", "memory", "quotes",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
-    {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases", "roster",
-     "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "line", "queries"},
+    {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases",
+     "roster", "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "line", "queries"},
     {"executors", "tracking"},
     {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings",
      "allowance", "study", "outcomes", "sweep_state", "sweep", "sweep_report",
