@@ -79,7 +79,7 @@ def test_rank_prints_places_ties_and_what_the_noise_is(project):
     code, text = shoestring("rank", "--spec", "experiments.yaml")
     assert code == 0
     assert "1. dense" in text and "1. masked" in text and "tie with masked" in text and "2 seeds" in text
-    assert "Student's t" in text and "cannot be known, masked has one seed" in text
+    assert "Student's t" in text and "cannot be known from one seed (masked)" in text
 
 
 def test_rank_as_json_has_the_numbers_of_the_database(project):

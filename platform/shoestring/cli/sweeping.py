@@ -252,8 +252,12 @@ def _show_ranking(ranking: Ranking, runs: list[Run]) -> None:
             seeds = f"{p.seeds} seed{'s' if p.seeds > 1 else ''}"
             say(f"{p.place:>3}. {p.experiment:<{width}}  {p.value:.4f} ± {p.se:.4f}  {seeds}{tie}")
         say(NOISE_IN_WORDS[ranking.noise])
-        for one in ranking.odds[: len(ranking.places) - 1]:  # the first against each other
+        first = ranking.odds[: len(ranking.places) - 1]  # the first against each other
+        for one in first if any(one.p is not None for one in first) else ():
             say(f"     {one.words()}")
+        if first and all(one.p is None for one in first):
+            few = ", ".join(p.experiment for p in ranking.places if p.seeds < 2)
+            say(f"who beats whom cannot be known from one seed ({few}): write seeds: [0, 1]")
     for run_id, why in ranking.left_out:
         say(f"     run {run_id} has no place: {why}")
     waiting = [r for r in runs if r.state != "succeeded"]
