@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from shoestring import actions, plan, queries, runs
-from shoestring.errors import Conflict, NotFound
+from shoestring.errors import BudgetRefused, Conflict, NotFound
 from shoestring.home import Home
 from shoestring.resolve import SweepRequest
 from shoestring_trainer.config import TrainConfig
@@ -106,3 +106,14 @@ def test_a_trial_is_proposed_run_and_told(db, submission, asked, tmp_path: Path)
         actions.finish_trial(db, sweep.id, 5, "failed")
     with pytest.raises(NotFound, match="no sweep 9"):
         actions.propose_trial(db, 9, 0, {})
+
+
+def test_a_sweep_that_the_projects_budget_cannot_pay_does_not_begin(asked, db):
+    actions.set_budget(db, "toy", 0.09, now=NOW)
+    with pytest.raises(BudgetRefused, match=r"1 sweep may cost \$0.1"):
+        actions.create_sweep(db, asked, now=NOW)
+    assert not queries.sweeps(db)
+    actions.set_budget(db, "toy", 0.11, now=NOW)
+    made = actions.create_sweep(db, asked, now=NOW)
+    actions.set_budget(db, "toy", 0.05, now=NOW)
+    assert actions.create_sweep(db, asked, now=NOW).id == made.id  # one that has begun goes on

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from shoestring import records
+from shoestring.budgets import Fund, afford
 from shoestring.db import Database, retried, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
@@ -25,7 +26,10 @@ TOLD = ("complete", "failed", "pruned")
 
 
 def create_sweep(db: Database, request: SweepRequest, *, now: float | None = None) -> records.Sweep:
-    """Return the sweep of this request; make it where there is none. Its budget and number of trials may have grown."""
+    """Return the sweep of this request; make it where there is none. Its budget and number of trials may have grown.
+
+    A new one keeps back its budget. Raises BudgetRefused where its project's holds less.
+    """
     at = db.now(now)
     spec = request.as_json()
     searched = {key: value for key, value in spec.items() if key not in ("budget", "trials")}
@@ -37,6 +41,8 @@ def create_sweep(db: Database, request: SweepRequest, *, now: float | None = Non
         same = [sweeps.c[key] == value for key, value in names.items()]
         sweep_id = conn.scalar(update(sweeps).where(*same).values(may_grow).returning(sweeps.c.id))
         if sweep_id is None:
+            if request.max_usd is not None:
+                afford(conn, Fund(request.project, sweeps_usd={request.name: request.max_usd}), [])
             values = {**names, **may_grow, "base": request.base.experiment, "state": "running", "created_at": at}
             sweep_id = conn.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
             note(conn, at, "sweep_created", None, sweep=sweep_id, name=request.name)
