@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,34 @@ def test_sqlite_on_a_network_file_system_is_refused_in_favour_of_postgresql(tmp_
     assert "PostgreSQL" in caught.value.hint
     refuse_network(Path("/mnt/my share/l/shoestring.db"), mounts)
     refuse_network(Path("/srv/shoestring.db"), mounts)
+
+
+HOLD = """
+import os, signal, sys
+from shoestring.file_lock import FileLock
+from pathlib import Path
+lock = FileLock(Path(sys.argv[1]))
+lock.take(1)
+print("held", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_process_that_froze_while_it_held_the_lock_is_named_and_the_others_wait_no_longer(sqlite_db, monkeypatch):
+    monkeypatch.setattr("shoestring.db.BUSY_S", 0.5)
+    argv = [sys.executable, "-c", HOLD, f"{sqlite_db.path}.lock"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as frozen:
+        try:
+            assert frozen.stdout and frozen.stdout.readline() == "held\n"
+            with pytest.raises(EnvironmentProblem) as caught, sqlite_db.write():
+                raise AssertionError("two hold the lock")
+            if sys.platform == "linux":
+                assert f"process {frozen.pid}" in caught.value.message and "stopped" in caught.value.message
+                assert f"kill -CONT {frozen.pid}" in caught.value.hint
+            assert sqlite_db.path and sqlite_db.path.exists()
+            frozen.send_signal(signal.SIGCONT)
+            frozen.wait(10)
+            with sqlite_db.write() as conn:  # whoever gave up took nothing with it
+                conn.execute(text(ADD_BUDGET))
+        finally:
+            frozen.kill()

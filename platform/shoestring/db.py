@@ -8,9 +8,7 @@ into a write.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
-import os
 import random
 import re
 import threading
@@ -25,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, Interfa
 
 from shoestring import stored
 from shoestring.errors import EnvironmentProblem
+from shoestring.file_lock import FileLock
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "fuse.sshfs"})
 MOUNTS = Path("/proc/mounts")
@@ -127,12 +126,12 @@ class Database:
         if self.path is None:
             yield
             return
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = FileLock(Path(f"{self.path}.lock"))
+        lock.take(BUSY_S)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(lock)  # and with it the lock
+            lock.close()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -53,22 +53,22 @@ class Pool:
     size: int = 4
     skew: Path | None = None  # a file with seconds by which the workers' clocks are wrong
     _alive: list[BaseProcess] = field(default_factory=list)
-    _stopped: dict[int, float] = field(default_factory=dict)  # pid → when to wake it, monotonic seconds
+    _stopped: dict[int, float] = field(default_factory=dict)  # pid → when it wakes, monotonic seconds
 
     def tend(self) -> None:
-        """Replace the dead, wake those that have slept long enough."""
-        for pid, until in list(self._stopped.items()):
-            if time.monotonic() >= until:
-                del self._stopped[pid]
-                self._signal(pid, signal.SIGCONT)
+        """Replace the dead."""
+        self._stopped = {pid: until for pid, until in self._stopped.items() if time.monotonic() < until}
         self._alive = [process for process in self._alive if process.is_alive()]
         while len(self._alive) < self.size:
             self._alive.append(fork(serve, self.url, self.root, self.trainer, self.skew))
 
     def freeze(self, pid: int, seconds: float) -> None:
-        """Stop a worker (SIGSTOP) and wake it after so long."""
+        """Stop a worker (SIGSTOP) and wake it after so long: by a thread, as it may hold the lock that we wait for."""
         self._signal(pid, signal.SIGSTOP)
         self._stopped[pid] = time.monotonic() + seconds
+        waker = threading.Timer(seconds, self._signal, (pid, signal.SIGCONT))
+        waker.daemon = True
+        waker.start()
 
     def awake(self, pid: int) -> bool:
         """Say whether `pid` is a worker of this pool that is not stopped."""
