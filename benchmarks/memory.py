@@ -1,6 +1,6 @@
 """Peak memory as it was forecast and as it is: five sizes of run, each trained for a few steps in a process of its own.
 
-    python benchmarks/memory.py [--markdown]
+    python benchmarks/memory.py [--markdown] [--only NAME …]
 
 The data set is the tiny procedural one; the forecast is what `shoestring plan` says (weights, gradients, optimiser,
 average, activations, and a constant for the runtime); the peak is the kernel's own, of a whole attempt: imports,
@@ -45,12 +45,13 @@ def main() -> int:
     """Measure and compare."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--markdown", action="store_true", help="print the table of docs/memory.md")
-    as_markdown = parser.parse_args().markdown
-    if as_markdown:
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these of the five")
+    args = parser.parse_args()
+    if args.markdown:
         print("| run | parameters | forecast, MB | measured, MB | off |\n|---|---|---|---|---|")
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for run in planned(Path(folder)):
+        for run in planned(Path(folder), args.only):
             forecast = run.needs.memory_bytes.p50
             measured = peak_bytes(run, Path(folder) / run.request.experiment)
             off = forecast / measured - 1
@@ -60,12 +61,12 @@ def main() -> int:
     return int(worst > ERROR)
 
 
-def planned(root: Path) -> tuple[RunPlan, ...]:
+def planned(root: Path, only: list[str]) -> tuple[RunPlan, ...]:
     """Build the data and plan the runs."""
     build = [sys.executable, "-m", "shoestring_trainer.prepare.procedural", str(root / "data" / "set")]
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
     (root / "experiments.yaml").write_text(SPEC)
-    return plan_file(root / "experiments.yaml").runs
+    return plan_file(root / "experiments.yaml", only=only).runs
 
 
 def peak_bytes(run: RunPlan, folder: Path) -> int:

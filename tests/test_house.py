@@ -22,8 +22,8 @@ CEILING = 400
 LAYERS = [
     {"records", "codes", "errors"},
     # pure, or reading files only
-    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema", "resolve", "diff",
-     "ranking", "rungs",
+    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
+     "resolve", "diff", "ranking", "rungs",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
      "sets", "ranges", "memory", "quotes",
      "spending", "forecasts", "odds", "bands"},
