@@ -22,6 +22,8 @@ from shoestring.db import Database
 from shoestring.tables import events, metrics, runs
 from sqlalchemy import delete, update
 
+pytestmark = pytest.mark.storm  # `.ci/run` gives these a process of their own: they wait more than they compute
+
 
 @pytest.fixture(scope="module")
 def seed() -> int:
