@@ -1,12 +1,13 @@
 """What a sweep's proposals are worth: TPE against random search at the same dollars, by the fronts' hypervolumes.
 
-    python benchmarks/sweep.py FOLDER                         # 2 × 2 sweeps of 24 trials: two hours, on an idle machine
-    python benchmarks/sweep.py FOLDER --trials 3 --trial-usd 5e-4 --cap-usd 4e-3 --repetitions 1     # does it work
+    python benchmarks/sweep.py FOLDER                         # 2 × 2 sweeps of 24 trials: an hour, on an idle machine
+    python benchmarks/sweep.py FOLDER --trials 3 --steps 50 --cap-usd 4e-3 --repetitions 1     # does it work
 
 FOLDER keeps the project, its runs and its databases: given again, the benchmark goes on where it was stopped. Trials
-are of the nano model on the drawn set `procedural-16`; they search the mask ratio (0 to .9) and the number of experts
-(1 to 16). A sweep's hypervolume is the area, in dollars × loss, that its front dominates below a corner which all
-sweeps share: the worst loss of any trial and the dearest trial. Samplers take turns: a slow hour falls on both.
+are of the nano model on the drawn set `procedural-16`, all of the same steps: what they search, the mask ratio (0 to
+.9) and the number of experts (1 to 16), makes them cheap or dear. A sweep's hypervolume is the area, in dollars × loss,
+that its front dominates below a corner which all sweeps share: the worst loss of any trial and the dearest trial.
+Samplers take turns: a slow hour falls on both.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ data: procedural-16
 experiments:
   base:
     model: {{preset: nano, experts: {{count: 4, capacity: 1.0}}}}
-    until: {{usd: {trial_usd}}}
+    until: {{steps: {steps}}}
     lr: 1e-3
     batch_size: 16
     evaluate: {{every_share: 0.25, n_images: 64}}
@@ -54,8 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=24, help="of each sweep, at most")
-    parser.add_argument("--trial-usd", type=float, default=0.002, help="planned dollars of a trial")
-    parser.add_argument("--cap-usd", type=float, default=0.05, help="actual dollars of a sweep")
+    parser.add_argument("--steps", type=int, default=500, help="of a trial")
+    parser.add_argument("--cap-usd", type=float, default=0.02, help="actual dollars of a sweep")
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the result here too")
     args = parser.parse_args()
@@ -82,7 +83,7 @@ def main() -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """Make the project where there is none. Ends when the folder holds a benchmark with other settings."""
-    text = SPEC.format(trial_usd=args.trial_usd)
+    text = SPEC.format(steps=args.steps)
     for repetition in range(args.repetitions):
         for place, sampler in enumerate(SAMPLERS):
             text += SWEEP.format(
