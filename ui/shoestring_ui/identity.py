@@ -52,6 +52,9 @@ def label(run: Run) -> str:
     return f"{mark(run.id)} #{run.id} {run.name}"
 
 
+ACTIVE = frozenset({"leased", "running", "stopping"})
+WAITING = frozenset({"blocked", "queued", "paused"})
+
 # state → (mark, tone); a tone is one of the theme's: quiet, active, good, bad. Always shown with the word.
 STATES = {
     "blocked": ("◌", "quiet"),

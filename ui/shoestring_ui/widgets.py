@@ -12,12 +12,12 @@ from shoestring.records import Run
 
 from shoestring_ui import amounts, words
 from shoestring_ui.charts import CONFIG
+from shoestring_ui.identity import ACTIVE as ACTIVE
+from shoestring_ui.identity import WAITING as WAITING
 from shoestring_ui.identity import label
 from shoestring_ui.theme import palette
 
 LIVE_S = 3
-ACTIVE = frozenset({"leased", "running", "stopping"})
-WAITING = frozenset({"blocked", "queued", "paused"})
 
 
 def head(title: str, lede: str) -> None:

@@ -10,14 +10,14 @@ import streamlit as st
 from shoestring import queries
 from shoestring.bands import bands
 from shoestring.ranking import DIRECTIONS, Curve, rank
-from shoestring.records import Run, Series
+from shoestring.records import Run
 from shoestring.standings import LOSSES, on_other_data
 
-from shoestring_ui import amounts, takeaways, words
+from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.charts import X_AXES, overlay
 from shoestring_ui.cost_charts import banded as banded_figure
 from shoestring_ui.differences import differing, shown
-from shoestring_ui.identity import mark
+from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, chart, download, head, live, pick_runs, section, submit_first
@@ -84,13 +84,6 @@ def _seeds(runs: Sequence[Run], metric: str, log: bool) -> None:
     chart(figure, at + said, pd.DataFrame(rows), f"bands-{metric.replace('/', '-')}", ["dollars"], legend)
 
 
-def metric_order(keys: Sequence[str]) -> list[str]:
-    """Quality first, then the rest by name; the axes themselves are left out."""
-    axes = {"progress/images", "progress/flops", "progress/usd", "cost/seconds"}
-    known = [k for k in DIRECTIONS if k in keys and k != "cost/usd"]
-    return known + sorted(k for k in keys if k not in axes and k not in known)
-
-
 def curve_controls(metrics: Sequence[str], prefix: str = "") -> tuple[str, str, float, bool]:
     """Metric, x-axis, smoothing and the logarithmic y-axis, all in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -119,18 +112,8 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
     figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
-    chart(figure, takeaway, _table(series, names, metric), f"curves-{metric.replace('/', '-')}", ["dollars"], legend)
-
-
-def _table(series: Sequence[Series], names: dict[int, str], metric: str) -> pd.DataFrame:
-    rows = [
-        {
-            "run": f"{mark(s.run_id)} #{s.run_id} {names[s.run_id]}", "step": s.step[i], metric: s.value[i],
-            "dollars": s.usd[i], "images": s.images[i], "seconds": s.seconds[i], "FLOPs": s.flops[i],
-        }
-        for s in series for i in range(len(s.step))
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+    data = frames.of_curves(series, names, metric)
+    chart(figure, takeaway, data, f"curves-{metric.replace('/', '-')}", ["dollars"], legend)
 
 
 def _what_differs(runs: Sequence[Run]) -> None:
@@ -141,14 +124,8 @@ def _what_differs(runs: Sequence[Run]) -> None:
         return
     colours = palette()
     headers = [words.who(r.id, r.name, colours) for r in runs]
-    data = pd.DataFrame(
-        {
-            "field": list(found),
-            **{f"#{r.id} {r.name}": [shown(v[i]) for v in found.values()] for i, r in enumerate(runs)},
-        }
-    )
     rows = [[f"<span class='mono'>{words.escape(p)}</span>", *(words.escape(shown(v)) for v in values)]
             for p, values in found.items()]  # fmt: skip
     rows.append(["spent", *(words.money(amounts.usd(r.spent_usd)) for r in runs)])
     st.html(words.table_with_heads(["field", *headers], rows, f"{len(found)} fields of the resolved specs differ."))
-    download(data, "differences")
+    download(frames.of_differences(found, runs), "differences")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 from shoestring import queries
 from shoestring.errors import ShoestringError
@@ -13,10 +12,10 @@ from shoestring.forecasts import Review, review
 from shoestring.home import Home
 from shoestring.prices import read_prices
 from shoestring.queries import Purse
-from shoestring.records import MICRO, OUTCOMES, WASTED, Run, Spend
+from shoestring.records import MICRO, WASTED, Run, Spend
 from shoestring.spending import added, grouped
 
-from shoestring_ui import amounts, takeaways, words
+from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.cost_charts import by_day, planned_against_actual
 from shoestring_ui.store import ask
 from shoestring_ui.theme import palette
@@ -82,11 +81,8 @@ def _figures(lines: Sequence[Spend], reviewed: Review, kept_usd: float) -> None:
 def _spending(lines: Sequence[Spend]) -> None:
     section("By day and outcome", MEANS)
     days = grouped(lines, "day")
-    used = [outcome for outcome in OUTCOMES if any(parts[outcome] for parts in days.values())]
-    data = pd.DataFrame(
-        [{"day": day, **{outcome: parts[outcome] / MICRO for outcome in used}} for day, parts in days.items()]
-    )
-    chart(by_day(days, palette()), takeaways.of_spending(added(lines)), data, "spend-by-day", money=used)
+    data = frames.of_days(days)
+    chart(by_day(days, palette()), takeaways.of_spending(added(lines)), data, "spend-by-day", money=[*data][1:])
 
 
 def _wasted(lines: Sequence[Spend]) -> None:
@@ -124,13 +120,7 @@ def _forecasts(reviewed: Review) -> None:
     if not reviewed.forecasts:
         st.html("<p class='note'>No such run yet: shoestring work --until-empty</p>")
         return
-    data = pd.DataFrame(
-        [
-            {"run": f"#{one.run_id} {one.name}", "hardware": one.hardware, "planned": one.p50_usd, "p10": one.p10_usd,
-             "p90": one.p90_usd, "actual": one.actual_usd, "error %": 100 * one.error, "within": one.inside}
-            for one in reviewed.forecasts
-        ]
-    )  # fmt: skip
+    data = frames.of_forecasts(reviewed.forecasts)
     figure = planned_against_actual(reviewed.forecasts, palette())
     legend = "<p class='note'>● within 10–90 % &nbsp; ✕ outside &nbsp; ┈ as planned</p>"
     money = ["planned", "p10", "p90", "actual"]

@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 from shoestring import queries
-from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, direction
+from shoestring.ranking import NOISE_IN_WORDS, direction
 from shoestring.records import Run, Series
-from shoestring.standings import measured_on, standings
+from shoestring.standings import standings
 
-from shoestring_ui import amounts, takeaways, words
-from shoestring_ui.charts import Point, quality_per_dollar
+from shoestring_ui import amounts, frames, takeaways, words
+from shoestring_ui.charts import quality_per_dollar
 from shoestring_ui.identity import mark, state_words
+from shoestring_ui.points import comparable, of_runs, qualities
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, WAITING, chart, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
-
-NOT_QUALITY = frozenset({"train/loss", "cost/usd"})
 
 
 def page() -> None:
@@ -49,8 +48,7 @@ def page() -> None:
 
 def quality_metrics(runs: Sequence[Run]) -> list[str]:
     """Recorded metrics that say how good a run is."""
-    recorded = ask(queries.metric_keys, [r.id for r in runs])
-    return [k for k in DIRECTIONS if k in recorded and k not in NOT_QUALITY]
+    return qualities(ask(queries.metric_keys, [r.id for r in runs]))
 
 
 def _figures(names: Mapping[int, str]) -> None:
@@ -76,11 +74,6 @@ def _states(runs: Sequence[Run]) -> str:
     return ", ".join(f"{n} {state}" for state, n in others.most_common(2)) or "all succeeded"
 
 
-def comparable(run: Run) -> str:
-    """What must be equal for two runs' quality to be compared."""
-    return f"{run.project}: {measured_on(run)}"
-
-
 def _controls(runs: Sequence[Run]) -> tuple[list[Run], str, bool]:
     """The runs that can be compared (those with the newest run, unless chosen otherwise), the metric, the scale."""
     groups = list(dict.fromkeys(comparable(r) for r in runs))
@@ -100,27 +93,12 @@ def _controls(runs: Sequence[Run]) -> tuple[list[Run], str, bool]:
 
 
 def _chart(runs: Sequence[Run], series: Sequence[Series], metric: str, log: bool) -> None:
-    by_id = {r.id: r for r in runs}
-    points = [
-        Point(
-            s.run_id, by_id[s.run_id].name, s.usd[-1], s.value[-1],
-            running=by_id[s.run_id].state in ACTIVE, forecast_usd=by_id[s.run_id].planned_usd or None,
-            curve=tuple((u, v) for u, v in zip(s.usd, s.value, strict=True) if u > 0 or not log),
-        )
-        for s in series
-        if s.value and (s.usd[-1] > 0 or not log) and by_id[s.run_id].state in ACTIVE | {"succeeded", "paused"}
-    ]  # fmt: skip
+    points = of_runs(runs, series, log)
     if not points:
         st.html(words.empty("No quality yet", "The first evaluation of a run puts it here.", "shoestring work"))
         return
     way = direction(metric)
-    data = pd.DataFrame(
-        [
-            {"run": f"{mark(p.run_id)} #{p.run_id} {p.name}", "useful dollars": p.usd, metric: p.quality,
-             "state": by_id[p.run_id].state}
-            for p in sorted(points, key=lambda p: p.usd)
-        ]
-    )  # fmt: skip
+    data = frames.of_points(points, metric, {r.id: r.state for r in runs})
     figure = quality_per_dollar(points, metric, way, palette(), log=log)
     chart(figure, takeaways.of_points(points, metric, way), data, "quality-per-dollar", money=["useful dollars"])
 

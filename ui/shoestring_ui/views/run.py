@@ -11,10 +11,11 @@ from shoestring.records import Run
 
 from shoestring_ui import amounts, words
 from shoestring_ui.identity import state_words
+from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.views import logs
-from shoestring_ui.views.compare import curve_controls, curves, metric_order
+from shoestring_ui.views.compare import curve_controls, curves
 from shoestring_ui.views.samples import image
 from shoestring_ui.widgets import ACTIVE, WAITING, download, grid, head, live, pick_run, submit_first
 

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-import pandas as pd
 import streamlit as st
 from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
 
-from shoestring_ui import amounts, takeaways, words
-from shoestring_ui.charts import Point, quality_per_dollar
-from shoestring_ui.identity import mark, state_words
+from shoestring_ui import amounts, frames, takeaways, words
+from shoestring_ui.charts import quality_per_dollar
+from shoestring_ui.points import objectives, of_trials, quality_goal
 from shoestring_ui.store import ask
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
 from shoestring_ui.theme import palette
@@ -52,11 +51,6 @@ def page() -> None:
     live(body, next(s for s in sweeps if str(s.id) == chosen).state == "running")
 
 
-def objectives(sweep: Sweep) -> list[tuple[int, str, str]]:
-    """(index in `Trial.values`, metric, which way is better), in the sweep's order."""
-    return [(i, k, way) for i, (k, way) in enumerate(dict(sweep.spec.get("objectives", {})).items())]
-
-
 def _figures(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> list[Figure]:
     costs = [runs[t.run_id].spent_usd for t in trials if t.run_id in runs and t.values]
     states = Counter(t.state for t in trials)
@@ -74,22 +68,14 @@ def _figures(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> lis
 
 def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None:
     goals = objectives(sweep)
-    quality = next((g for g in goals if g[1] != "cost/usd"), None)
+    quality = quality_goal(sweep)
     done = [t for t in trials if len(t.values) == len(goals) and goals]
     if not done or quality is None:
         st.html(words.empty("No finished trial yet", "Charts come with the first trial that ends.", "shoestring work"))
         return
-    data = trial_frame(sweep, done, runs)
+    data = frames.of_trials(sweep, done, runs)
     money = [c for c in ("cost/usd", "spent") if c in data]
-    at = {g[1]: g[0] for g in goals}
-    points = [
-        Point(
-            t.run_id or t.number + 1, f"trial {t.number}",
-            t.values[at["cost/usd"]] if "cost/usd" in at else runs[t.run_id].spent_usd if t.run_id in runs else 0.0,
-            t.values[quality[0]],
-        )
-        for t in done
-    ]  # fmt: skip
+    points = of_trials(sweep, done, runs, quality[0])
     section("Quality against dollars")
     figure = quality_per_dollar(points, quality[1], quality[2], palette())
     figure.update_xaxes(title_text="dollars of the trial ($)", rangemode="normal")
@@ -123,20 +109,9 @@ def _mask_first(params: Sequence[str]) -> int:
     return next((i for i, p in enumerate(params) if p.endswith("mask.ratio")), 0)
 
 
-def trial_frame(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> pd.DataFrame:
-    """One row a trial: its fields, its objectives, its run."""
-    rows = []
-    for trial in trials:
-        run = runs.get(trial.run_id or 0)
-        row = {"": mark(trial.run_id or trial.number + 1), "trial": trial.number, **trial.params}
-        row.update({name: trial.values[i] if i < len(trial.values) else None for i, name, _ in objectives(sweep)})
-        rows.append({**row, "spent": run.spent_usd if run else None, "state": state_words(trial.state)})
-    return pd.DataFrame(rows)
-
-
 def _table(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None:
     section("Trials")
-    data = trial_frame(sweep, trials, runs)
+    data = frames.of_trials(sweep, trials, runs)
     data.insert(2, "page", [f"run?run={t.run_id}" if t.run_id else None for t in trials])
     config = {
         "": st.column_config.TextColumn(width=32),

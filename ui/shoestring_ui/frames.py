@@ -1,0 +1,74 @@
+"""Records as the rows of a table and a CSV: the numbers beside a chart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from shoestring.forecasts import Forecast
+from shoestring.records import MICRO, OUTCOMES, Run, Series, Sweep, Trial
+
+from shoestring_ui.charts import Point
+from shoestring_ui.differences import shown
+from shoestring_ui.identity import mark, state_words
+from shoestring_ui.points import objectives
+
+
+def of_points(points: Sequence[Point], metric: str, states: Mapping[int, str]) -> pd.DataFrame:
+    """The runs of the map, the cheapest first."""
+    return pd.DataFrame(
+        [
+            {"run": f"{mark(p.run_id)} #{p.run_id} {p.name}", "useful dollars": p.usd, metric: p.quality,
+             "state": states[p.run_id]}
+            for p in sorted(points, key=lambda p: p.usd)
+        ]
+    )  # fmt: skip
+
+
+def of_curves(series: Sequence[Series], names: Mapping[int, str], metric: str) -> pd.DataFrame:
+    """Every point of every curve, with every x-axis."""
+    rows = [
+        {
+            "run": f"{mark(s.run_id)} #{s.run_id} {names[s.run_id]}", "step": s.step[i], metric: s.value[i],
+            "dollars": s.usd[i], "images": s.images[i], "seconds": s.seconds[i], "FLOPs": s.flops[i],
+        }
+        for s in series for i in range(len(s.step))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def of_differences(found: Mapping[str, Sequence[Any]], runs: Sequence[Run]) -> pd.DataFrame:
+    """A field a row, a run a column: only what differs."""
+    columns = {f"#{r.id} {r.name}": [shown(v[i]) for v in found.values()] for i, r in enumerate(runs)}
+    return pd.DataFrame({"field": list(found), **columns})
+
+
+def of_trials(sweep: Sweep, trials: Sequence[Trial], runs: Mapping[int, Run]) -> pd.DataFrame:
+    """One row a trial: its fields, its objectives, its run."""
+    rows = []
+    for trial in trials:
+        run = runs.get(trial.run_id or 0)
+        row = {"": mark(trial.run_id or trial.number + 1), "trial": trial.number, **trial.params}
+        row.update({name: trial.values[i] if i < len(trial.values) else None for i, name, _ in objectives(sweep)})
+        rows.append({**row, "spent": run.spent_usd if run else None, "state": state_words(trial.state)})
+    return pd.DataFrame(rows)
+
+
+def of_days(days: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    """Dollars by day and outcome; an outcome without a dollar has no column."""
+    used = [outcome for outcome in OUTCOMES if any(parts[outcome] for parts in days.values())]
+    return pd.DataFrame(
+        [{"day": day, **{outcome: parts[outcome] / MICRO for outcome in used}} for day, parts in days.items()]
+    )
+
+
+def of_forecasts(forecasts: Sequence[Forecast]) -> pd.DataFrame:
+    """Each finished run's plan against what it took."""
+    return pd.DataFrame(
+        [
+            {"run": f"#{one.run_id} {one.name}", "hardware": one.hardware, "planned": one.p50_usd, "p10": one.p10_usd,
+             "p90": one.p90_usd, "actual": one.actual_usd, "error %": 100 * one.error, "within": one.inside}
+            for one in forecasts
+        ]
+    )  # fmt: skip

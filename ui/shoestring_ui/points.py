@@ -1,0 +1,67 @@
+"""Runs and trials as points of the map of quality per dollar: which may be compared, and where each stands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from shoestring.ranking import DIRECTIONS
+from shoestring.records import Run, Series, Sweep, Trial
+from shoestring.standings import measured_on
+
+from shoestring_ui.charts import Point
+from shoestring_ui.identity import ACTIVE
+
+NOT_QUALITY = frozenset({"train/loss", "cost/usd"})
+AXES = frozenset({"progress/images", "progress/flops", "progress/usd", "cost/seconds"})
+
+
+def comparable(run: Run) -> str:
+    """What must be equal for two runs' quality to be compared."""
+    return f"{run.project}: {measured_on(run)}"
+
+
+def qualities(recorded: Sequence[str]) -> list[str]:
+    """Those of the recorded metrics that say how good a run is."""
+    return [k for k in DIRECTIONS if k in recorded and k not in NOT_QUALITY]
+
+
+def metric_order(recorded: Sequence[str]) -> list[str]:
+    """Quality first, then the rest by name; the axes themselves are left out."""
+    known = [k for k in DIRECTIONS if k in recorded and k != "cost/usd"]
+    return known + sorted(k for k in recorded if k not in AXES and k not in known)
+
+
+def of_runs(runs: Sequence[Run], series: Sequence[Series], log: bool = False) -> list[Point]:
+    """Each run that trains, rests or has succeeded, at its last value; `log` leaves out what has cost nothing yet."""
+    by_id = {r.id: r for r in runs}
+    return [
+        Point(
+            s.run_id, by_id[s.run_id].name, s.usd[-1], s.value[-1],
+            running=by_id[s.run_id].state in ACTIVE, forecast_usd=by_id[s.run_id].planned_usd or None,
+            curve=tuple((u, v) for u, v in zip(s.usd, s.value, strict=True) if u > 0 or not log),
+        )
+        for s in series
+        if s.value and (s.usd[-1] > 0 or not log) and by_id[s.run_id].state in ACTIVE | {"succeeded", "paused"}
+    ]  # fmt: skip
+
+
+def objectives(sweep: Sweep) -> list[tuple[int, str, str]]:
+    """(index in `Trial.values`, metric, which way is better), in the sweep's order."""
+    return [(i, k, way) for i, (k, way) in enumerate(dict(sweep.spec.get("objectives", {})).items())]
+
+
+def quality_goal(sweep: Sweep) -> tuple[int, str, str] | None:
+    """The first objective that is not dollars."""
+    return next((goal for goal in objectives(sweep) if goal[1] != "cost/usd"), None)
+
+
+def of_trials(sweep: Sweep, done: Sequence[Trial], runs: Mapping[int, Run], quality: int) -> list[Point]:
+    """Each trial at the dollars that it is judged by, or spent; `quality` is the index of its value."""
+    cost = next((i for i, name, _ in objectives(sweep) if name == "cost/usd"), None)
+
+    def usd(trial: Trial) -> float:
+        if cost is not None:
+            return trial.values[cost]
+        return runs[trial.run_id].spent_usd if trial.run_id in runs else 0.0
+
+    return [Point(t.run_id or t.number + 1, f"trial {t.number}", usd(t), t.values[quality]) for t in done]
