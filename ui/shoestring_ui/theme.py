@@ -81,9 +81,14 @@ def palette() -> Palette:
 
 def css(colours: Palette) -> str:
     """One style element: variables of the palette, then the rules of `style.css`."""
+    return f"<style>:root{{{variables(colours)}}}\n{STYLE.read_text(encoding='utf-8')}</style>"
+
+
+def variables(colours: Palette) -> str:
+    """What `style.css` takes from a palette, and the fonts."""
     names = {k: v for k, v in asdict(colours).items() if isinstance(v, str) and k != "name"}
-    variables = "".join(f"--{name.replace('_', '-')}:{colour};" for name, colour in names.items())
-    return f"<style>:root{{{variables}--sans:{SANS};--mono:{MONO}}}\n{STYLE.read_text(encoding='utf-8')}</style>"
+    said = "".join(f"--{name.replace('_', '-')}:{colour};" for name, colour in names.items())
+    return f"{said}--sans:{SANS};--mono:{MONO}"
 
 
 def wordmark(colours: Palette) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,24 +11,15 @@ from shoestring.records import Run, Sample
 
 from shoestring_ui import amounts, words
 from shoestring_ui.differences import differing, telling
+from shoestring_ui.pictures import first_shown, png
 from shoestring_ui.store import recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import head, pick_runs, submit_first
 
 BY = ("equal dollars", "step", "latest")
 STALE = 0.05  # a picture this share older than asked says so
-MAX_BYTES = 2_000_000  # of one picture
 ROOMY = 5  # so many columns or fewer have room for larger pictures
 BATCH = 16  # prompts shown at once
-
-
-def _first(runs: list[Run]) -> list[int]:
-    """What is shown unasked: of the newest project its showcase and one seed of each experiment, at most six."""
-    project = max(runs, key=lambda r: r.id).project
-    ours = [r for r in runs if r.project == project]
-    shown = [r.id for r in ours if r.kind == "showcase"]
-    experiments = {r.experiment: r.id for r in sorted(ours, key=lambda r: -r.seed) if r.kind == "experiment"}
-    return (sorted(experiments.values()) + shown or [r.id for r in ours])[-6:]
 
 
 def page() -> None:
@@ -46,7 +35,7 @@ def page() -> None:
         text = "Runs draw a seeded grid of prompts while they train, once `samples:` is in their spec."
         st.html(words.empty("No samples yet", text, "shoestring work --until-empty"))
         return
-    chosen = pick_runs(with_some, _first(with_some), most=8)
+    chosen = pick_runs(with_some, first_shown(with_some), most=8)
     if not chosen:
         st.html(words.empty("No run is chosen", "Choose one or more runs above."))
         return
@@ -158,9 +147,4 @@ def image(path: str, alt: str) -> str:
 
 @st.cache_data(ttl=600, max_entries=4096, show_spinner=False)
 def _png(path: str) -> str:
-    try:
-        content = Path(path).read_bytes()
-    except OSError:
-        return ""
-    ours = content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) <= MAX_BYTES
-    return base64.b64encode(content).decode() if ours else ""
+    return png(path)
