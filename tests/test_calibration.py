@@ -18,7 +18,7 @@ from shoestring.calibration import (
 from shoestring.calibration import machine as machine_name
 from shoestring.errors import EnvironmentProblem, UsageError
 from shoestring.home import Home
-from shoestring.measuring import calibrate, shapes_of
+from shoestring.measuring import calibrate, drift_of, shapes_of
 from shoestring.plan import plan_file, survey
 from shoestring.provenance import hardware
 from shoestring_trainer.prepare.procedural import procedural_set
@@ -114,6 +114,13 @@ def test_a_calibration_of_this_machine_makes_the_plan_measured(project):
     assert {run.how for run in runs} == {"measured"}
     stored = json.loads(calibration_file(project / ".shoestring" / "calibrations", known.machine).read_text())
     assert stored["measured_at"] and all(m["s_per_step"] > 0 for m in stored["shapes"].values())
+
+
+def test_a_machine_whose_speed_wanders_between_rounds_gives_wider_forecasts_however_many_steps_were_timed():
+    steady, wandering = [[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]], [[0.8, 1.2, 0.8, 1.2], [2.4, 1.6, 2.4, 1.6]]
+    assert drift_of(steady) == 0.0
+    assert drift_of(wandering) == pytest.approx((8 * 0.2**2 / 6) ** 0.5)
+    assert drift_of([[1.0]]) == 0.0, "one round says nothing of it"
 
 
 def test_hardware_that_is_elsewhere_is_not_measured_here(project):

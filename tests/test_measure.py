@@ -48,6 +48,7 @@ def test_each_distinct_shape_is_timed_once(job, tmp_path):
         assert one["n_steps"] >= 6
         assert 0 < one["s_per_step"] < 10
         assert one["s_per_step_spread"] >= 0
+        assert len(one["s_per_step_rounds"]) == measure.ROUNDS and min(one["s_per_step_rounds"]) > 0
     assert full["flops_per_step"] > masked["flops_per_step"] > 0
     overheads = answer["overheads"]
     assert overheads["startup_s"] > 2

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def works(config: TrainConfig) -> list[Work]:
 
 @dataclass(frozen=True)
 class Measured:
-    """One measured shape; `spread` is relative."""
+    """One measured shape; `spread` is a relative standard deviation, the wandering of the machine's speed included."""
 
     s_per_step: float
     spread: float
@@ -157,7 +157,8 @@ def fit(calibration: Calibration, kind: tuple[Any, ...]) -> Fit | None:
         return None
     freedom = max(1, len(points) - sum(c > 0 for c in best[1]))
     residual = math.sqrt(best[0] / freedom)
-    return Fit(best[1], max(FIT_SPREAD if len(points) > 1 else 3 * FIT_SPREAD, 1.3 * residual))
+    wandering = median(point.spread for point in points)  # of the machine's speed, which all points share
+    return Fit(best[1], max(FIT_SPREAD if len(points) > 1 else 3 * FIT_SPREAD, math.hypot(1.3 * residual, wandering)))
 
 
 def _features(flops: float, n_parameters: int) -> tuple[float, float, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -84,15 +86,27 @@ def from_measure(
     """Turn the trainer's measurements into a calibration. `chosen` are the requests and configs that were measured."""
     by_key = {one["key"]: one for one in answer["measured"]}
     startup_s = answer["overheads"]["startup_s"]
+    drift = drift_of([one["s_per_step_rounds"] for one in answer["measured"]])
     shapes: dict[str, Measured] = {}
     overheads: dict[str, Overheads] = {}
     for request, config in chosen:
         for work in works(config):
             one = by_key[work.key]
-            spread = one["s_per_step_spread"] / one["s_per_step"] / max(1.0, one["n_steps"]) ** 0.5
+            spread = math.hypot(one["s_per_step_spread"] / one["s_per_step"] / max(1.0, one["n_steps"]) ** 0.5, drift)
             shapes[work.key] = Measured(one["s_per_step"], spread, work.flops, work.parameters, work.kind)
             overheads.setdefault(work.model_key, _overheads(one, request, startup_s))
     return Calibration(machine_name, shapes, overheads)
+
+
+def drift_of(rounds: Sequence[Sequence[float]]) -> float:
+    """How much this machine's speed wanders: relative standard deviation of a shape's rounds, which lie minutes apart.
+
+    `rounds`: for each shape its seconds a step in each round. More steps do not make it smaller, so it is added to
+    what they leave uncertain. 0 where nothing was measured twice.
+    """
+    apart = [(statistics.fmean(one), one) for one in rounds if len(one) > 1]
+    squares = sum((seconds / mean - 1) ** 2 for mean, one in apart for seconds in one)
+    return math.sqrt(squares / freedom) if (freedom := sum(len(one) - 1 for _, one in apart)) else 0.0
 
 
 def _overheads(one: dict[str, Any], request: Request, startup_s: float) -> Overheads:

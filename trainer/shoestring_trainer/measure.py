@@ -35,12 +35,17 @@ ROUNDS, WARM_UP_STEPS, MIN_STEPS = 4, 2, 2
 
 @dataclass
 class Job:
-    """One thing to time: a config cut down to one stage, and the seconds of its steps so far."""
+    """One thing to time: a config cut down to one stage, and the seconds of its steps so far, by round."""
 
     key: str
     config: TrainConfig
-    seconds: list[float] = field(default_factory=list)
+    rounds: list[list[float]] = field(default_factory=list)
     first_s: float = 0.0  # the first step of a process, slower than the others
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of all rounds together."""
+        return [one for steps in self.rounds for one in steps]
 
     @property
     def model(self) -> str:
@@ -48,7 +53,7 @@ class Job:
         return self.config.model.model_dump_json()
 
     def measured(self) -> dict[str, Any]:
-        """The step's seconds, and their spread: half the range from the 10th to the 90th percentile.
+        """The step's seconds, those of each round, and the spread: half the range of 10th to 90th percentile.
 
         The middle mean (of the middle half) forgets a moment in which the machine had something else to do, and is
         nearer to what a long run pays than the median.
@@ -62,6 +67,7 @@ class Job:
         return {
             "key": self.key,
             "s_per_step": statistics.fmean(_middle_half(ordered)),
+            "s_per_step_rounds": [statistics.fmean(_middle_half(sorted(steps))) for steps in self.rounds],
             "s_per_step_spread": (high - low) / 2,
             "n_steps": len(ordered),
             "flops_per_step": flops * config.batch_size,
@@ -166,14 +172,15 @@ def device(training: Training) -> dict[str, Any]:
 
 
 def time_steps(job: Job, training: Training, seconds: float) -> None:
-    """Add the seconds of single steps to the job, after a warm-up, for about `seconds`."""
+    """Add a round of single steps' seconds to the job, after a warm-up, for about `seconds`."""
     done, spent = 0, 0.0
+    job.rounds.append([])
     while done < WARM_UP_STEPS + MIN_STEPS or spent < seconds:
         began = time.perf_counter()
         training.update(done)  # ends by reading the loss, so a GPU has finished too
         took = time.perf_counter() - began
         if done >= WARM_UP_STEPS:
-            job.seconds.append(took)
+            job.rounds[-1].append(took)
             spent += took
         elif done == 0:
             job.first_s = job.first_s or took
