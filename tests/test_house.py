@@ -23,7 +23,7 @@ LAYERS = [
     {"records", "codes", "errors"},
     # pure, or reading files only
     {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
-     "resolve", "diff", "ranking", "rungs",
+     "resolve", "clone", "diff", "ranking", "rungs",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
      "sets", "ranges", "memory", "quotes",
      "spending", "forecasts", "odds", "bands"},
@@ -33,7 +33,7 @@ LAYERS = [
     {"executors", "tracking"},
     {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings",
      "allowance", "study", "outcomes", "sweep_state", "sweep", "sweep_report",
-     "showcase", "evaluation", "exchange", "doctor"},
+     "showcase", "intake", "evaluation", "exchange", "doctor"},
     {"cli"},
 ]  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -60,6 +60,11 @@ UI_MAY_IMPORT = {
     "plan",
     "cost",
 }
+    "clone",
+    "intake",
+    "draw_plan",
+    "provenance",
+    "spec_parts",
 
 
 def python_files(*folders: Path) -> list[Path]:
@@ -167,6 +172,7 @@ def test_what_decides_touches_no_database_process_network_clock_or_chance():
         "errors",
         "request",
         "merge",
+        "clone",
         "samplers",
         "spec_parts",
         "spec",

@@ -22,12 +22,12 @@ from shoestring.request import Request
 from shoestring.resolve import Facts, SweepRequest, resolve, resolve_sweeps
 from shoestring.run_plan import FilePlan, PlanRefused, RunPlan, SweepPlan, extend_plan, plan_request
 from shoestring.sets import DescribedSet
-from shoestring.spec import Spec, read_spec
+from shoestring.spec import Spec, read_spec, spec_from_text
 from shoestring.yaml_source import Node
 
 __all__ = [
     "FilePlan", "PlanRefused", "RunPlan", "Survey", "SweepPlan",
-    "extend_plan", "plan_file", "plan_request", "read_costs", "read_data", "survey",
+    "extend_plan", "plan_file", "plan_request", "plan_text", "read_costs", "read_data", "survey",
 ]  # fmt: skip
 
 
@@ -56,8 +56,10 @@ def survey(path: Path, home: Home | None = None, described: bool = False) -> Sur
 
     Raises SpecInvalid, EnvironmentProblem, NotFound.
     """
-    spec = read_spec(path)
-    home = home or Home.find(path.resolve().parent)
+    return _survey(read_spec(path), home or Home.find(path.resolve().parent), described)
+
+
+def _survey(spec: Spec, home: Home, described: bool) -> Survey:
     costs = read_costs(home, spec)
     named = {stage.data for experiment in spec.experiments for stage in experiment.spec.stages if stage.data}
     library = Library(home, spec.top.sets, described)
@@ -72,7 +74,15 @@ def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = (), de
     `described`: sets that are not built may stand as `sets` says; such a plan is to look at, not to submit.
     Raises SpecInvalid, EnvironmentProblem, NotFound.
     """
-    surveyed = survey(path, home, described)
+    return _plan(survey(path, home, described), only)
+
+
+def plan_text(text: str, file: str, home: Home, described: bool = False) -> FilePlan:
+    """`plan_file` of a spec given as text, as if it stood in `file` under the project's root."""
+    return _plan(_survey(spec_from_text(text, home.root, file), home, described), ())
+
+
+def _plan(surveyed: Survey, only: Sequence[str]) -> FilePlan:
     spec, costs = surveyed.spec, surveyed.costs
     known = {name for r in surveyed.requests for name in (r.experiment, r.name)}
     for name in only:

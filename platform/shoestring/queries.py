@@ -14,6 +14,8 @@ from shoestring.db import Database
 from shoestring.errors import NotFound
 from shoestring.ledger import spend_by_outcome, spends, totals
 from shoestring.line import line
+from shoestring.lineage import Relative, lineage
+from shoestring.pulse import Meter, Pulse, pulse
 from shoestring.series import last_values, metric_keys, series
 from shoestring.speed import KEYS, SpeedUp, of_run
 from shoestring.stored import mapping

@@ -39,15 +39,11 @@ def submit(
     json_: Json = False,
 ) -> None:
     """Price a file's experiments and put their runs into the queue; equal runs that exist are named, not repeated."""
-    from shoestring import actions, plan, provenance
+    from shoestring import intake, plan
 
     home, db = open_project()
     planned = plan.plan_file(file, home, only or ())
-    facts = provenance.collect(home.root, planned.runs[0].config.data.digest if planned.runs else "")
-    fund = actions.Fund(planned.project, planned.max_usd, {one.sweep.name: one.usd.p90 for one in planned.sweeps})
-    done = actions.submit_plans(
-        db, planned.runs, runs_dir=home.runs, again=again, fund=fund, dry_run=dry_run, provenance=facts
-    )
+    done = intake.submit_file(home, db, planned, again=again, dry_run=dry_run)
     if dry_run:
         return _would(planned, json_)
     rows = [
