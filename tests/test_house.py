@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [ROOT / "platform" / "shoestring", ROOT / "trainer" / "shoestring_trainer", ROOT / "ui" / "shoestring_ui"]
-TRAINER_CONTRACT = {"config", "run_dir", "flops", "presets", "manifest"}  # no torch: the platform may import these
+TRAINER_CONTRACT = {"config", "drawing", "run_dir", "flops", "presets", "manifest"}  # no torch: for the platform
 HEAVY = ("torch", "diffusers", "accelerate", "transformers", "mlflow", "optuna", "streamlit", "dvc")
 CEILING = 400
 
@@ -25,11 +25,12 @@ LAYERS = [
     {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
      "resolve", "clone", "diff", "ranking", "rungs",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
-     "sets", "ranges", "memory", "quotes",
+     "sets", "ranges", "memory", "quotes", "draw_plan",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
     {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases",
-     "roster", "runs", "submissions", "trials", "actions", "ledger", "series", "waiting", "line", "queries"},
+     "roster", "runs", "submissions", "trials", "steering", "actions", "ledger", "series", "waiting", "line",
+     "lineage", "pulse", "queries"},
     {"executors", "tracking"},
     {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings",
      "allowance", "study", "outcomes", "sweep_state", "sweep", "sweep_report",
@@ -59,12 +60,12 @@ UI_MAY_IMPORT = {
     "db",
     "plan",
     "cost",
-}
     "clone",
     "intake",
     "draw_plan",
     "provenance",
     "spec_parts",
+}
 
 
 def python_files(*folders: Path) -> list[Path]:
@@ -171,8 +172,8 @@ def test_what_decides_touches_no_database_process_network_clock_or_chance():
         "codes",
         "errors",
         "request",
-        "merge",
         "clone",
+        "merge",
         "samplers",
         "spec_parts",
         "spec",
