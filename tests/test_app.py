@@ -2,106 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 from postgres import Postgres
-from shoestring import actions, plan, runs
-from shoestring.db import Database
+from projects import USD, Project
+from shoestring import runs
 from shoestring.home import Home
 from shoestring.migrate import upgrade
-from shoestring.submissions import Submission, submit
 from shoestring.tail import Point
-from shoestring_trainer.config import TrainConfig
-from shoestring_trainer.prepare.procedural import procedural_set
-from shoestring_trainer.run_dir import Result, RunDir
 from shoestring_ui import server
 from shoestring_ui.store import forget
 from streamlit.testing.v1 import AppTest
 
-SWEEP = """
-version: 1
-project: tiny
-data: procedural-16
-experiments:
-  dense:
-    model: {preset: nano}
-    until: {usd: 0.001}
-    stages: [{lr: 1e-3, mask: {kind: random, ratio: 0.5}}]
-sweeps:
-  masks:
-    base: dense
-    search: {stages.0.mask.ratio: {low: 0.0, high: 0.9}, model.experts.count: {choices: [1, 4]}}
-    objectives: {val/loss: minimize, cost/usd: minimize}
-    budget: {max_usd: 0.1}
-"""
 TABS = ("Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
 PAGES = ("overview", "queued", "run", "compare", "samples", "sweep", "costs")
-PROMPTS = ("a red circle", "<b>a blue square</b>")
-RATE, STEPS, USD = 0.1, 40, 0.02
-
-
-def config(name: str, seed: int, ratio: float) -> TrainConfig:
-    mask = {"kind": "random", "ratio": ratio} if ratio else {"kind": "none"}
-    return TrainConfig.model_validate({
-        "name": name, "seed": seed, "batch_size": 16, "objective": {"kind": "edm"}, "optimizer": {"kind": "adamw"},
-        "data": {"path": "data/tiny", "name": "tiny", "digest": "ab" * 32, "space": "pixels", "shape": (3, 8, 8),
-                 "size_px": 8, "n_train": 10, "caption_dim": 8, "caption_tokens": 4.0},
-        "model": {"dim": 32, "depth": 2, "mixer_dim": 32},
-        "stages": [{"steps": STEPS, "mask": mask, "lr": 1e-3, "planned_usd_per_step": USD / STEPS}],
-        "evaluate": {"every_steps": 10}, "samples": {"every_steps": 20, "prompts": PROMPTS},
-        "checkpoints": {"every_steps": 20},
-        "price": {"hardware": "this-machine", "usd_per_hour": RATE, "source": "by hand"},
-    })  # fmt: skip
-
-
-class Project:
-    """A database and run folders, filled through the same writes as by a worker."""
-
-    def __init__(self, home: Home) -> None:
-        self.home, self.db = home, Database(home.db_url)
-        self.worker = runs.new_worker_id()
-        runs.register(self.db, self.worker, "2 cores", RATE)
-
-    def queue(self, experiment: str, seed: int = 0, ratio: float = 0.75, **more: Any) -> int:
-        made = config(f"{experiment}/s{seed}", seed, ratio)
-        one = Submission(
-            name=made.name, experiment=experiment, project="tiny", seed=seed, spec_hash=uuid.uuid4().hex * 2,
-            config=made, spec={"stages": [{"mask": made.stages[0].mask.model_dump()}], "seed": seed},
-            plan={"parameters": 1000, "usd": {"p10": 0.018, "p50": USD, "p90": 0.022}}, planned_usd=USD, **more,
-        )  # fmt: skip
-        return submit(self.db, [one], runs_dir=self.home.runs, now=time.time() - 60)[0].run_id
-
-    def train(self, run_id: int, loss: float = 0.1, fails: str = "") -> None:
-        lease = runs.claim(self.db, self.worker, uuid.uuid4().hex)
-        assert lease is not None and lease.run_id == run_id
-        folder, end = RunDir(Path(lease.run.run_dir)), STEPS // 2 if fails else STEPS
-        folder.attempt(lease.token).mkdir(parents=True)
-        folder.log(lease.token).write_text(f"step 10 train/loss {loss}\n{fails or 'finished'}\n")
-        runs.start(self.db, lease, 0)
-        points = [
-            Point(key, step, loss + 1 / step, step * 16.0, step * 1e9, step * USD / STEPS, step * 2.0)
-            for step in range(10, end + 1, 10)
-            for key in ("val/loss", "train/loss", "perf/images_per_s")
-        ]
-        runs.record(self.db, lease, points)
-        self.pictures(folder, end)
-        runs.add_checkpoint(self.db, lease, end, str(folder.checkpoint(end, lease.token)), 1_000_000)
-        result = Result(lease.token, "failed" if fails else "succeeded", "nan" if fails else "", fails, end)
-        runs.finish(self.db, lease, result, round(end * USD / STEPS * 1e6), jitter=0.0)
-
-    def pictures(self, folder: RunDir, step: int) -> None:
-        place = folder.sample_step(step)
-        place.mkdir(parents=True)
-        for i in range(len(PROMPTS)):
-            Image.new("RGB", (8, 8), "red").save(place / f"{i:03d}.png")
-        (place / "meta.json").write_text(json.dumps({"step": step, "usd": step * USD / STEPS, "prompts": PROMPTS}))
 
 
 @pytest.fixture
@@ -269,16 +186,7 @@ def test_the_app_is_served_on_this_machine_only():
 
 
 def test_a_sweep_shows_its_trials_its_front_and_its_map(project: Project, tmp_path: Path):
-    procedural_set(copies=1).write(tmp_path / "data" / "procedural-16")
-    (tmp_path / "experiments.yaml").write_text(SWEEP)
-    asked = plan.survey(tmp_path / "experiments.yaml", Home(root=tmp_path, state=project.home.state)).sweeps[0]
-    sweep = actions.create_sweep(project.db, asked).id
-    for number, (ratio, experts, loss) in enumerate([(0.5, 1, 0.3), (0.75, 4, 0.2), (0.9, 1, 0.4)]):
-        params = {"stages.0.mask.ratio": ratio, "model.experts.count": experts}
-        run_id = project.queue(f"t{number}", kind="trial", sweep_id=sweep)
-        actions.propose_trial(project.db, sweep, number, params, run_id)
-        project.train(run_id)
-        actions.finish_trial(project.db, sweep, number, "complete", (loss, 0.02 + 0.001 * number))
+    sweep = project.sweep(tmp_path, [(0.5, 1, 0.3), (0.75, 4, 0.2), (0.9, 1, 0.4)])
     page = draw("sweep", sweep=str(sweep))
     assert not page.exception
     said = text(page)
@@ -288,17 +196,7 @@ def test_a_sweep_shows_its_trials_its_front_and_its_map(project: Project, tmp_pa
 
 
 def test_a_sweep_with_rungs_shows_who_went_on_and_maps_its_fields_at_equal_dollars(project: Project, tmp_path: Path):
-    procedural_set(copies=1).write(tmp_path / "data" / "procedural-16")
-    rungs = "    rungs: {usd: [0.01, 0.02]}\n"
-    (tmp_path / "experiments.yaml").write_text(SWEEP + rungs)
-    asked = plan.survey(tmp_path / "experiments.yaml", Home(root=tmp_path, state=project.home.state)).sweeps[0]
-    sweep = actions.create_sweep(project.db, asked).id
-    for number, (ratio, experts) in enumerate([(0.5, 1), (0.75, 4)]):
-        params = {"stages.0.mask.ratio": ratio, "model.experts.count": experts}
-        run_id = project.queue(f"t{number}", kind="trial", sweep_id=sweep)
-        actions.propose_trial(project.db, sweep, number, params, run_id)
-        project.train(run_id)
-        actions.finish_trial(project.db, sweep, number, "complete", (0.3 + number, 0.02))
+    sweep = project.sweep(tmp_path, [(0.5, 1, 0.3), (0.75, 4, 1.3)], "    rungs: {usd: [0.01, 0.02]}\n")
     page = draw("sweep", sweep=str(sweep))
     assert not page.exception
     said = text(page)
