@@ -15,16 +15,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, and_, case, func, not_, or_, select
 
 from shoestring.db import Database
-from shoestring.records import MICRO, WASTED, Spend, Totals
+from shoestring.records import MICRO, OUTCOMES, WASTED, Spend, Totals
 from shoestring.spending import added
 from shoestring.states import LEASED
 from shoestring.tables import attempts, runs, sweeps, trials, workers
 
 ALIVE_S = 60.0  # a worker that has not said anything for longer does not count as alive
 UNKNOWN = "unknown machine"  # of an attempt whose worker is not on the roster
+PARTED = ("useful", "unfinished")  # of the rest all is waste, so no part of it is `repeated`
 OF_STATE = {"succeeded": "useful", "failed": "failed", "cancelled": "cancelled"}
 
 
@@ -38,7 +39,7 @@ def totals(db: Database, project: str | None = None, *, now: float | None = None
         count = {state: n for state, n in conn.execute(states)}
         alive = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= alive_since)
         n_alive = conn.scalar(alive) or 0
-        micro = added(_trained(conn, project))
+        micro = _by_outcome(conn, project)
     return Totals(
         n_runs=sum(count.values()),
         n_active=sum(count.get(state, 0) for state in LEASED),
@@ -69,29 +70,49 @@ def spends(db: Database, project: str | None = None) -> list[Spend]:
 def _trained(conn: Connection, project: str | None) -> Iterator[Spend]:
     """What the attempts of runs cost: one line each, two where a part was repeated."""
     last_sign = func.coalesce(workers.c.beat_at, attempts.c.ended_at)
-    resumed = func.lead(attempts.c.first_step).over(partition_by=attempts.c.run_id, order_by=attempts.c.token)
     query = (
-        select(
-            *(attempts.c[name] for name in ("micro", "first_step", "last_step", "started_at", "ended_at")),
-            *(runs.c[name] for name in ("id", "state", "reason", "experiment", "project")),
-            resumed.label("resumed"), last_sign.label("last_sign"), workers.c.hardware, sweeps.c.name.label("sweep"),
+        _attempts(project)
+        .add_columns(
+            *(attempts.c[name] for name in ("started_at", "ended_at")),
+            *(runs.c[name] for name in ("id", "experiment", "project")),
+            last_sign.label("last_sign"), workers.c.hardware, sweeps.c.name.label("sweep"),
         )
-        .join(runs, runs.c.id == attempts.c.run_id)
         .outerjoin(workers, workers.c.id == attempts.c.worker)
         .outerjoin(sweeps, sweeps.c.id == runs.c.sweep_id)
     )  # fmt: skip
-    if project is not None:
-        query = query.where(runs.c.project == project)
-    cut = set(conn.scalars(select(trials.c.run_id).where(trials.c.state == "pruned", trials.c.run_id.is_not(None))))
     for row in conn.execute(query):
-        pruned = row.id in cut or (row.state == "cancelled" and row.reason.startswith("pruned"))
-        yield from _of_attempt(row, "pruned" if pruned else OF_STATE.get(row.state, "unfinished"))
+        yield from _of_attempt(row)
 
 
-def _of_attempt(row: Any, outcome: str) -> Iterator[Spend]:
+def _by_outcome(conn: Connection, project: str | None) -> dict[str, int]:
+    """`added(_trained(…))`, added up by the database where no part was repeated."""
+    each = _attempts(project).subquery()
+    parted = and_(each.c.resumed.is_not(None), each.c.outcome.in_(PARTED))
+    plain = select(each.c.outcome, func.sum(each.c.micro)).where(not_(parted)).group_by(each.c.outcome)
+    micro = dict.fromkeys(OUTCOMES, 0) | {outcome: int(total) for outcome, total in conn.execute(plain)}
+    for row in conn.execute(select(each).where(parted)):
+        again = _repeated(row)
+        micro[row.outcome] += row.micro - again
+        micro["repeated"] += again
+    return micro
+
+
+def _attempts(project: str | None) -> Select[Any]:
+    """Every attempt's dollars and steps, the step where the next one began, and what becomes of their dollars."""
+    resumed = func.lead(attempts.c.first_step).over(partition_by=attempts.c.run_id, order_by=attempts.c.token)
+    cut = select(trials.c.run_id).where(trials.c.state == "pruned", trials.c.run_id.is_not(None))
+    pruned = or_(runs.c.id.in_(cut), and_(runs.c.state == "cancelled", runs.c.reason.startswith("pruned")))
+    outcome = case((pruned, "pruned"), *((runs.c.state == s, o) for s, o in OF_STATE.items()), else_="unfinished")
+    columns = (attempts.c[name] for name in ("micro", "first_step", "last_step"))
+    query = select(*columns, resumed.label("resumed"), outcome.label("outcome"))
+    query = query.join(runs, runs.c.id == attempts.c.run_id)
+    return query if project is None else query.where(runs.c.project == project)
+
+
+def _of_attempt(row: Any) -> Iterator[Spend]:
     if not row.micro:
         return
-    again = _repeated(row) if outcome in ("useful", "unfinished") else 0
+    again = _repeated(row) if row.outcome in PARTED else 0
     # a lost attempt is ended by whoever finds it, so its worker's last sign of life is nearer to its end
     signs = [at for at in (row.ended_at, row.last_sign) if at is not None and at >= row.started_at]
     ended_at = min(signs, default=row.started_at)
@@ -99,7 +120,7 @@ def _of_attempt(row: Any, outcome: str) -> Iterator[Spend]:
     of = {"run_id": row.id, "experiment": row.experiment, "project": row.project, "sweep": row.sweep or ""}
     of["machine"] = row.hardware or UNKNOWN
     if row.micro > again:
-        yield Spend(micro=row.micro - again, outcome=outcome, began_at=row.started_at, ended_at=turn, **of)
+        yield Spend(micro=row.micro - again, outcome=row.outcome, began_at=row.started_at, ended_at=turn, **of)
     if again:
         yield Spend(micro=again, outcome="repeated", began_at=turn, ended_at=ended_at, **of)
 

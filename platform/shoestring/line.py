@@ -16,11 +16,11 @@ def line(db: Database, limit: int) -> records.Line:
     """Who holds a worker, then the queue in the order of claims, then who cannot be claimed yet: the first `limit`."""
     place = case(PLACE, value=runs.c.state, else_=len(PLACE))
     unfinished = runs.c.state.not_in(sorted(TERMINAL))
-    page = select(runs).where(unfinished).order_by(place, DUE, runs.c.id).limit(limit)
+    page = select(*rows.AS_STORED).where(unfinished).order_by(place, DUE, runs.c.id).limit(limit)
     active = func.coalesce(func.sum(case((runs.c.state.in_(LEASED), 1), else_=0)), 0)
     more = runs.c.planned_micro - runs.c.spent_micro
     ahead = func.coalesce(func.sum(case((more > 0, more), else_=0)), 0)
     with db.read() as conn:
-        first = [rows.run(row) for row in conn.execute(page)]
+        first = [rows.known(row) for row in conn.execute(page)]
         n, n_active, ahead_micro = conn.execute(select(func.count(), active, ahead).where(unfinished)).one()
     return records.Line(tuple(first), int(n_active), int(n) - int(n_active), rows.usd(ahead_micro))

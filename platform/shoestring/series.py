@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import String, and_, column, func, or_, select, true, values
+from sqlalchemy import CTE, Row, Select, String, and_, column, func, select, true, values
 
 from shoestring.db import Database
 from shoestring.records import Series
@@ -30,25 +31,42 @@ def metric_keys(db: Database, run_ids: Sequence[int]) -> list[str]:
 def series(db: Database, run_ids: Sequence[int], key: str, max_points: int = 2000) -> list[Series]:
     """One metric of several runs, in the order asked, at most `max_points` (≥ 2) each; runs without it are left out.
 
-    Thinning keeps points evenly spaced in the journal's order, with the first and the last.
+    Thinning keeps points evenly spaced over the steps, with the first and the last, and looks at no other.
     """
-    own, room = metrics.c.run_id, max(max_points, 2) - 1
-    asked = and_(own.in_(list(run_ids)), metrics.c.key == key)
-    # counted apart: a count over a window keeps every row of it in memory until the last is read
-    counts = select(own, func.count().label("n")).where(asked).group_by(own).subquery()
-    place = func.row_number().over(partition_by=own, order_by=metrics.c.step).label("place")
-    points = select(own, *(metrics.c[name] for name in COLUMNS), place).where(asked).subquery()
-    stride = counts.c.n // room + 1
-    kept = or_(counts.c.n <= max_points, points.c.place == counts.c.n, (points.c.place - 1) % stride == 0)
-    query = select(points).join(counts, counts.c.run_id == points.c.run_id).where(kept)
-    curves = {}
+    own, step, room = metrics.c.run_id, metrics.c.step, max(max_points, 2) - 1
+    here = and_(own == runs.c.id, metrics.c.key == key)
+    first, last = (select(end(step)).where(here).scalar_subquery() for end in (func.min, func.max))
+    asked = select(runs.c.id, first.label("first"), last.label("last")).where(runs.c.id.in_(list(run_ids)))
+    query = select(own, *(metrics.c[name] for name in COLUMNS)).where(metrics.c.key == key).order_by(own, step)
+    found: list[Row[Any]] = []
     with db.read() as conn:
-        rows = conn.execute(query.order_by(points.c.run_id, points.c.step))
-        for run_id, mine in itertools.groupby(rows, key=operator.itemgetter(0)):
-            _, *columns, _ = zip(*mine, strict=True)
-            lists = {name: list(column) for name, column in zip(COLUMNS, columns, strict=True)}
-            curves[run_id] = Series(run_id=run_id, key=key, **lists)  # type: ignore[arg-type]
+        spans = {row.id: row.last - row.first for row in conn.execute(asked) if row.first is not None}
+        if whole := [run_id for run_id, span in spans.items() if span <= room]:
+            found += conn.execute(query.where(own.in_(whole)))
+        if long := [run_id for run_id, span in spans.items() if span > room]:
+            some = _strided(asked.where(runs.c.id.in_(long)), key, room)
+            found += conn.execute(query.join(some, and_(own == some.c.id, step == some.c.first)))
+    curves: dict[int, Series] = {}
+    for run_id, mine in itertools.groupby(found, key=operator.itemgetter(0)):
+        _, *columns = zip(*mine, strict=True)
+        lists = {name: list(column) for name, column in zip(COLUMNS, columns, strict=True)}
+        curves[run_id] = Series(run_id=run_id, key=key, **lists)  # type: ignore[arg-type]
     return [curves[run_id] for run_id in dict.fromkeys(run_ids) if run_id in curves]
+
+
+def _strided(ends: Select[Any], key: str, room: int) -> CTE:
+    """Steps (`first`) of each run (`id`), from its first to its last, at least a `room`th of its span apart.
+
+    Each is looked up in the index from the one before: what lies between is not read.
+    """
+    begin = ends.subquery()
+    stride = (begin.c.last - begin.c.first + (room - 1)) // room
+    kept = select(begin.c.id, begin.c.first, begin.c.last, stride.label("stride")).cte("kept", recursive=True)
+    after = select(func.min(metrics.c.step)).where(
+        metrics.c.run_id == kept.c.id, metrics.c.key == key, metrics.c.step >= kept.c.first + kept.c.stride
+    )
+    following = func.coalesce(after.scalar_subquery(), kept.c.last)
+    return kept.union_all(select(kept.c.id, following, kept.c.last, kept.c.stride).where(kept.c.first < kept.c.last))
 
 
 def last_values(db: Database, run_ids: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, float]]:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, literal, or_, select
+from sqlalchemy import Connection, Row, func, select, text
 
 from shoestring.db import Database
 from shoestring.leases import projects_without_money, ready
@@ -14,18 +19,41 @@ from shoestring.moves import unmet
 from shoestring.records import AGE_S, Run
 from shoestring.tables import DUE, runs, workers
 
+QUEUED = text("state = 'queued'")  # literally, for the index of claims
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What all waiting runs have in common at one moment."""
+
+    broke: frozenset[str]  # projects without money
+    n_alive: int
+    n_taking: int  # of them, those that take another run
+    rows: Mapping[int, Row[Any]]  # by run: run_after, queue, gpus, due, ready
+    # queue → priority → (due, id) of the runs that may be claimed, in the order of claims, as far as is asked
+    lines: dict[str, dict[int, list[tuple[float, int]]]] = field(default_factory=lambda: defaultdict(dict))
+
 
 def why_waiting(db: Database, run: Run, *, now: float | None = None) -> str:
     """Say why `run` waits; "" for a run that does not."""
+    return why_each(db, [run], now=now)[run.id]
+
+
+def why_each(db: Database, waiting: Sequence[Run], *, now: float | None = None) -> dict[int, str]:
+    """Say of each of these runs why it waits, by its id."""
+    queued = [run.id for run in waiting if run.state == "queued"]
+    with db.read() as conn:
+        facts = _facts(conn, queued, db.now(now)) if queued else None
+        return {run.id: _why(conn, run, facts) for run in waiting}
+
+
+def _why(conn: Connection, run: Run, facts: Facts | None) -> str:
     if run.state == "paused":
         return _why_paused(run)
-    if run.state not in ("blocked", "queued"):
-        return ""
-    with db.read() as conn:
-        if run.state == "blocked":
-            others = unmet(conn, run.id)
-            return f"waits for run{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}"
-        return _why_queued(conn, run, db.now(now))
+    if run.state == "blocked":
+        others = unmet(conn, run.id)
+        return f"waits for run{'s' if len(others) > 1 else ''} {', '.join(map(str, others))}"
+    return _why_queued(run, facts) if run.state == "queued" and facts else ""
 
 
 def _why_paused(run: Run) -> str:
@@ -38,20 +66,18 @@ def _why_paused(run: Run) -> str:
     return f"paused{why}: `shoestring resume {run.id}`"
 
 
-def _why_queued(conn: Connection, run: Run, at: float) -> str:
-    if run.project in projects_without_money(conn):
+def _why_queued(run: Run, facts: Facts) -> str:
+    if run.project in facts.broke:
         return f"the budget of project {run.project} is spent"
-    columns = (runs.c.run_after, runs.c.queue, runs.c.gpus, DUE.label("due"), ready(at).label("ready"))
-    row = conn.execute(select(*columns).where(runs.c.id == run.id)).one()
+    row = facts.rows[run.id]
     if not row.ready:
         until = time.strftime("%H:%M:%S", time.localtime(row.run_after))
         return f"waits until {until} after {run.reason or 'a failure'}"
-    alive = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= at - ALIVE_S)
-    if not conn.scalar(alive):
+    if not facts.n_alive:
         return "no worker is alive: run `shoestring work`"
-    if not conn.scalar(alive.where(workers.c.want != "drain")):
+    if not facts.n_taking:
         return "every worker is draining: run `shoestring work`"
-    n, first_due = _ahead(conn, run, row.due, row.queue, at)
+    n, first_due = _ahead(run, row.due, facts.lines[row.queue])
     if n["higher"]:
         return f"behind {_runs(n['higher'])} with higher priority"
     if n["equal"]:
@@ -65,16 +91,27 @@ def _why_queued(conn: Connection, run: Run, at: float) -> str:
     return "next in line" + (f", for a worker with {row.gpus} GPUs" if row.gpus else "")
 
 
-def _ahead(conn: Connection, run: Run, due: float, queue: str, at: float) -> tuple[dict[str, int], float]:
+def _facts(conn: Connection, queued: Sequence[int], at: float) -> Facts:
+    beating = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= at - ALIVE_S)
+    alive, taking = conn.scalar(beating), conn.scalar(beating.where(workers.c.want != "drain"))
+    columns = (runs.c.id, runs.c.run_after, runs.c.queue, runs.c.gpus, DUE.label("due"), ready(at).label("ready"))
+    rows = {row.id: row for row in conn.execute(select(*columns).where(runs.c.id.in_(queued)))}
+    facts = Facts(frozenset(projects_without_money(conn)), alive or 0, taking or 0, rows)
+    for queue in {row.queue for row in rows.values()}:
+        last = max(row.due for row in rows.values() if row.queue == queue)
+        first = select(runs.c.id, runs.c.priority, DUE.label("due")).where(QUEUED, runs.c.queue == queue, ready(at))
+        for row in conn.execute(first.where(last >= DUE).order_by(DUE, runs.c.id)):
+            facts.lines[queue].setdefault(row.priority, []).append((row.due, row.id))
+    return facts
+
+
+def _ahead(run: Run, due: float, line: Mapping[int, list[tuple[float, int]]]) -> tuple[dict[str, int], float]:
     """How many ready runs of higher, equal and lower priority come first, and when the first of them was due."""
-    others = and_(runs.c.state == "queued", runs.c.queue == queue, ready(at), runs.c.id != run.id)
-    mine = literal(due)
-    first = or_(mine > DUE, and_(mine == DUE, runs.c.id < run.id))
-    than = case((runs.c.priority > run.priority, "higher"), (runs.c.priority == run.priority, "equal"), else_="lower")
-    query = select(than.label("than"), func.count().label("n"), func.min(DUE).label("due")).where(others, first)
     n, first_due = {"higher": 0, "equal": 0, "lower": 0}, due
-    for row in conn.execute(query.group_by("than")):
-        n[row.than], first_due = row.n, min(first_due, row.due)
+    for priority, places in line.items():
+        if before := bisect_left(places, (due, run.id)):
+            n["higher" if priority > run.priority else "equal" if priority == run.priority else "lower"] += before
+            first_due = min(first_due, places[0][0])
     return n, first_due
 
 
