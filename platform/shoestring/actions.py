@@ -1,6 +1,7 @@
 """What users do to the queue: cancel, pause, resume, prioritise, tag, drain. One transaction each.
 
-Submitting is in `submissions`, what a sweep writes in `trials`; import all of it from here.
+Submitting is in `submissions`, what a sweep writes in `trials`, what people ask of a sweep in `steering`; import all of
+it from here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from shoestring.errors import Conflict, NotFound
 from shoestring.moves import move, note
 from shoestring.rows import micro, run, usd
 from shoestring.states import LEASED, TERMINAL
+from shoestring.steering import ask_point, set_sweep_cap, stop_sweep
 from shoestring.submissions import (
     Submission,
     Submitted,
@@ -32,9 +34,10 @@ from shoestring.tables import metrics, runs, workers
 from shoestring.trials import create_sweep, finish_sweep, finish_trial, promote, propose_trial, prune
 
 __all__ = [
-    "Fund", "Submission", "Submitted", "cancel", "create_sweep", "drain_worker", "finish_sweep", "finish_trial",
-    "pause", "promote", "propose_trial", "prune", "record_evaluation", "record_import", "resume", "retry",
-    "set_budget", "set_priority", "submission", "submit", "submit_plans", "tag",
+    "Fund", "Submission", "Submitted", "ask_point", "cancel", "create_sweep", "drain_worker", "finish_sweep",
+    "finish_trial", "pause", "promote", "propose_trial", "prune", "record_evaluation", "record_import", "resume",
+    "retry", "set_budget", "set_priority", "set_sweep_cap", "stop_sweep", "submission", "submit", "submit_plans",
+    "tag",
 ]  # fmt: skip
 
 

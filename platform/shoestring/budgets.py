@@ -71,6 +71,18 @@ def afford(conn: Connection, fund: Fund, runs_usd: Sequence[float]) -> None:
     )
 
 
+def afford_more(conn: Connection, project: str, what: str, more_usd: float) -> None:
+    """Refuse what may cost so much more than is kept back for it already. Raises BudgetRefused."""
+    now = purse(conn, project)
+    free = None if now.max_micro is None else now.max_micro - now.spent_micro - now.reserved_micro
+    if free is not None and micro(more_usd) > free:
+        raise BudgetRefused(
+            f"{what} needs ${more_usd:.5f} more; of budget.max_usd ${usd(now.max_micro or 0):g} of project {project} "
+            f"${usd(max(0, free)):.5f} is free",
+            "ask for less, or raise budget.max_usd in the experiments file and submit it again",
+        )
+
+
 def set_cap(conn: Connection, project: str, max_usd: float, at: float) -> None:
     """Cap what all runs of a project spend together."""
     upsert(conn, budgets, [{"project": project, "max_micro": micro(max_usd), "updated_at": at}])

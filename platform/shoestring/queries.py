@@ -18,6 +18,7 @@ from shoestring.lineage import Relative, lineage
 from shoestring.pulse import Meter, Pulse, pulse
 from shoestring.series import last_values, metric_keys, series
 from shoestring.speed import KEYS, SpeedUp, of_run
+from shoestring.steering import asked_points
 from shoestring.stored import mapping
 from shoestring.tables import attempts as attempts_table
 from shoestring.tables import budgets
@@ -30,7 +31,7 @@ from shoestring.trials import promotions, read_sweeps
 from shoestring.waiting import why_waiting
 
 __all__ = [
-    "Purse", "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys",
+    "Purse", "asked_points", "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys",
     "projects", "promotions", "purses", "run", "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends",
     "spent", "sweeps", "totals", "trials", "why_waiting", "workers",
 ]  # fmt: skip

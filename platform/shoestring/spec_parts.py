@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -84,11 +85,27 @@ class Search(Frozen):
         if self.choices is not None:
             return any(value == one and type(value) is type(one) for one in self.choices)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and self.low <= value <= self.high
+        if not number or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-8
+
+    @property
+    def words(self) -> str:
+        """Which values there are."""
+        if self.choices is not None:
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"{self.low} to {self.high}" + (f" in steps of {self.step}" if self.step else "")
 
 
 def _bad_search(message: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError("bad_search", "{message}", {"message": message, "hint": hint})
+
+
+def searches(spec: Mapping[str, Any]) -> dict[str, Search]:
+    """The search of a sweep as it is stored, by path."""
+    found = spec.get("search")
+    return {path: Search.model_validate(one) for path, one in found.items()} if isinstance(found, Mapping) else {}
 
 
 class RungsSpec(Frozen):

@@ -103,6 +103,13 @@ class Study:
                     self.study.enqueue_trial(dict(point), user_attrs=what, skip_if_exists=True)
         self.study.set_user_attr("begun", True)
 
+    def enqueue(self, points: Mapping[int, Mapping[str, Any]]) -> None:
+        """Put points that people asked for before all proposals, each once, however often this is called."""
+        known = {t.user_attrs.get("asked") for t in self._trials()}
+        for number, point in points.items():
+            if number not in known:
+                self.study.enqueue_trial(dict(point), user_attrs={"asked": number})
+
     def earlier(self) -> dict[int, int]:
         """Number → run of each trial that was there before the sweep began."""
         return {t.number: t.user_attrs["run"] for t in self._trials() if "run" in t.user_attrs}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from shoestring import actions, queries
@@ -22,9 +22,10 @@ from shoestring.home import Home
 from shoestring.outcomes import constraint_values, earlier_runs, objective_values
 from shoestring.ranking import Direction
 from shoestring.records import Run, Sweep
-from shoestring.resolve import SweepRequest, value_at
+from shoestring.resolve import Parameter, SweepRequest, value_at
 from shoestring.run_plan import PlanRefused, RunPlan
 from shoestring.rungs import REASON, Choice, choose, planned
+from shoestring.spec_parts import Search
 from shoestring.states import TERMINAL
 from shoestring.study import Proposal, Study, Told
 from shoestring.sweep_state import SweepState, look
@@ -106,21 +107,48 @@ class _Loop:
     study: Study
     wanted: int
     jobs: int
+    by_hand: int = 0  # points that people asked for, which count beside the trials wanted
+    refused: set[int] = field(default_factory=set)  # such points that cannot be tried
 
     def run(self) -> Sweep:
         db = self.bench.db
         self._enter_earlier()
         while True:
+            self._listen()
             _close_told(db, self.sweep, self.study.told())
             now = self._look()
-            if self._settle(now) or self._decide(now) or self._fill(now):
+            if self._settle(now) or (not self.stopped and (self._decide(now) or self._fill(now))):
                 continue
             if now.active:
                 self._work(now.active)
                 continue
+            if self.stopped:
+                self.bench.tell("stopped by hand; sweep again to go on")
+                return self.sweep
             reason = self._stuck(now) or self._why_over(now)
             self.bench.tell(reason)
             return actions.finish_sweep(db, self.sweep.id, reason)
+
+    # ── what people ask for meanwhile ───────────────────────────────────────────────────────────
+
+    @property
+    def stopped(self) -> bool:
+        return self.sweep.state == "stopped"
+
+    def _listen(self) -> None:
+        """Read the sweep anew, somebody may have stopped it or moved its cap, and take up the points asked for."""
+        db, search = self.bench.db, self.request.spec.search
+        self.sweep = next(one for one in queries.sweeps(db, self.sweep.project) if one.id == self.sweep.id)
+        points = queries.asked_points(db, self.sweep.id)
+        for number in points.keys() - self.refused:
+            wrong = [p.path for p in self.request.parameters if not _fits(p, search[p.path], points[number])]
+            if wrong:
+                self.refused.add(number)
+                self.bench.tell(f"the point {points[number]} cannot be tried: {', '.join(wrong)} is outside the search")
+        wanted = {number: point for number, point in points.items() if number not in self.refused}
+        self.wanted += len(wanted) - self.by_hand
+        self.by_hand = len(wanted)
+        self.study.enqueue(wanted)
 
     # ── how it stands ───────────────────────────────────────────────────────────────────────────
 
@@ -176,7 +204,7 @@ class _Loop:
             if run.state in TERMINAL:
                 self._tell(number, run, now.pruned_at(number))
                 ended = True
-            elif run.state == "paused" and run.reason not in (REASON, "budget"):
+            elif run.state == "paused" and run.reason not in (REASON, "budget") and not self.stopped:
                 why = f" ({run.reason})" if run.reason else ""
                 raise Conflict(
                     f"trial {number}'s run {run.id} is {run.state}{why}",
@@ -308,6 +336,12 @@ class _Loop:
         if not any(queries.run(self.bench.db, run_id).state in AT_REST for run_id in ids):
             what = ", ".join(f"{run.id} is {run.state}" for run in active)
             raise Conflict(f"nobody trains the sweep's runs any more: run {what}", "sweep again to go on")
+
+
+def _fits(parameter: Parameter, search: Search, point: Mapping[str, Any]) -> bool:
+    """Whether Optuna would propose this point's value: inside the search, and whole where the field is."""
+    value = point.get(parameter.path)
+    return search.holds(value) and (not parameter.integer or isinstance(value, int))
 
 
 def _close_told(db: Database, sweep: Sweep, told: dict[int, Told]) -> None:

@@ -26,24 +26,38 @@ TOLD = ("complete", "failed", "pruned")
 
 
 def create_sweep(db: Database, request: SweepRequest, *, now: float | None = None) -> records.Sweep:
-    """Return the sweep of this request; make it where there is none. Its budget and number of trials may have grown.
+    """Return the sweep of this request, running; make it where there is none. Its number of trials may have grown.
 
-    A new one keeps back its budget. Raises BudgetRefused where its project's holds less.
+    Of its cap the newest word counts: the file's, where that says another than before, else what a person has set
+    since. A new one keeps back its budget. Raises BudgetRefused where its project's holds less.
     """
     at = db.now(now)
     spec = request.as_json()
     searched = {key: value for key, value in spec.items() if key not in ("budget", "trials")}
     spec_hash = hashlib.sha256(canonical([searched, request.base.spec_hash]).encode()).hexdigest()
-    may_grow = {"spec": spec, "max_micro": None if request.max_usd is None else micro(request.max_usd)}
+    max_micro = None if request.max_usd is None else micro(request.max_usd)
     names = {"name": request.name, "project": request.project, "spec_hash": spec_hash}
     with db.write() as conn:
         take_turns(conn, "sweep")
         same = [sweeps.c[key] == value for key, value in names.items()]
-        sweep_id = conn.scalar(update(sweeps).where(*same).values(may_grow).returning(sweeps.c.id))
-        if sweep_id is None:
+        known = conn.execute(select(sweeps.c.id, sweeps.c.spec).where(*same)).one_or_none()
+        if known is not None:
+            sweep_id = known.id
+            again: dict[str, Any] = {"spec": spec, "state": "running", "ended_at": None}
+            if mapping(known.spec).get("budget") != spec.get("budget"):
+                again["max_micro"] = max_micro
+            conn.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(again))
+        else:
             if request.max_usd is not None:
                 afford(conn, Fund(request.project, sweeps_usd={request.name: request.max_usd}), [])
-            values = {**names, **may_grow, "base": request.base.experiment, "state": "running", "created_at": at}
+            values = {
+                **names,
+                "spec": spec,
+                "max_micro": max_micro,
+                "base": request.base.experiment,
+                "state": "running",
+                "created_at": at,
+            }
             sweep_id = conn.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
             note(conn, at, "sweep_created", None, sweep=sweep_id, name=request.name)
         return read_sweeps(conn, sweep_id)[0]
@@ -95,7 +109,6 @@ def propose_trial(
         if row is None:
             values = {"sweep_id": sweep_id, "number": number, "params": params, "run_id": run_id, "state": state}
             conn.execute(insert(trials).values(values))
-            conn.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(state="running", ended_at=None))
             note(conn, at, "trial_proposed", run_id, sweep=sweep_id, number=number, params=params)
             return
         if canonical(row.params) != canonical(params):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shoestring.cli import steering
 from shoestring.cli.output import guarded, say, say_json
 from shoestring.errors import FAILED, NotFound, UsageError
 
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     sweep = typer.Typer(help="Search: Optuna proposes, ordinary runs of the queue train.", no_args_is_help=True)
     sweep.command("run")(guarded(sweep_run))
     sweep.command("report")(guarded(sweep_report))
+    steering.register(sweep)
     app.add_typer(sweep, name="sweep")
     for verb in (rank, showcase, evaluate):
         app.command()(guarded(verb))
@@ -69,17 +71,11 @@ def sweep_report(
     json_: Json = False,
 ) -> None:
     """Say what a sweep found: the Pareto front, the best trial, what mattered, what the money bought."""
-    from shoestring import queries
     from shoestring import sweep_report as reports
     from shoestring.cli.looking import open_project
 
     home, db = open_project()
-    known = queries.sweeps(db)
-    found = [s for s in known if s.name == name]
-    if not found:
-        names = ", ".join(sorted({s.name for s in known}))
-        raise NotFound(f"no sweep {name!r}", f"known: {names}" if names else "shoestring sweep run FILE NAME")
-    _show_report(reports.report(home, db, max(found, key=lambda s: s.id)), json_)
+    _show_report(reports.report(home, db, steering.find_sweep(db, name)), json_)
 
 
 def rank(
