@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shoestring.errors import UsageError
-from shoestring.ranking import Curve, pareto_front, rank, value_at
+from shoestring.ranking import Curve, pareto_front, rank, usd_to_reach, value_at
 from shoestring.records import Series
 
 
@@ -41,6 +41,28 @@ def test_a_run_without_the_metric_is_left_out():
 def test_whole_steps_do_not_throw_a_run_out():
     assert value_at(curve("a", [0.1, 0.198], [1.0, 0.5]).series, 0.2) == 0.5
     assert value_at(curve("a", [0.1, 0.18], [1.0, 0.5]).series, 0.2) is None
+
+
+def test_a_quality_is_reached_where_the_curve_first_crosses_it():
+    falls = curve("a", [0.0, 0.1, 0.2, 0.3, 0.4], [1.0, 0.6, 0.2, 0.5, 0.1]).series
+    assert usd_to_reach(falls, 0.4) == pytest.approx(0.15), "and not at its second crossing"
+    assert usd_to_reach(falls, 1.5) == 0.0 and usd_to_reach(falls, 0.1) == 0.4
+    assert usd_to_reach(falls, 0.05) is None and usd_to_reach(curve("b", [], []).series, 1.0) is None
+    rises = curve("a", [0.1, 0.3], [0.2, 0.6]).series
+    assert usd_to_reach(rises, 0.4, "maximize") == pytest.approx(0.2) and usd_to_reach(rises, 0.7, "maximize") is None
+
+
+@given(
+    st.lists(st.floats(0.01, 10.0), min_size=2, max_size=12), st.floats(0.01, 10.0), st.sampled_from([1e-6, 0.01, 50.0])
+)
+def test_at_the_dollars_that_reach_a_quality_the_curve_has_it_and_not_before(values, quality, usd_a_point):
+    series = curve("a", [i * usd_a_point for i in range(len(values))], values).series
+    at = usd_to_reach(series, quality)
+    if at is None:
+        assert min(values) > quality
+    else:
+        assert value_at(series, at) <= quality * (1 + 1e-9)
+        assert all(value > quality for usd, value in zip(series.usd, values, strict=True) if usd < at * (1 - 1e-9))
 
 
 def test_a_difference_within_the_seeds_noise_is_a_tie_and_shares_a_place():

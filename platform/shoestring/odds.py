@@ -51,7 +51,7 @@ class Odds:
             return f"{self.a} against {self.b}: cannot be known, {few} has one seed"
         how = f"{self.paired} seeds, paired" if self.paired else f"{self.seeds[0]} and {self.seeds[1]} seeds"
         noise = "; within the noise" if self.verdict == "within noise" else ""
-        return f"{self.a} beats {self.b} with probability {_percent(self.p)} ({how}){noise}"
+        return f"{self.a} beats {self.b} with probability {percent(self.p)} ({how}){noise}"
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict}
@@ -94,6 +94,6 @@ def _share_ahead(drawn: np.ndarray, way: str) -> float:
     return float((ahead.sum() + 0.5 * (drawn == 0).sum()) / len(drawn))
 
 
-def _percent(p: float) -> str:
+def percent(p: float) -> str:
     """97 %, and beyond 99 % or below 1 % no more than the draws can tell."""
     return "> 99 %" if p > 0.99 else "< 1 %" if p < 0.01 else f"{p:.0%}".replace("%", " %")

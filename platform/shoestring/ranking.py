@@ -87,7 +87,7 @@ def direction(metric: str) -> Direction:
 
 def value_at(series: Series, usd: float) -> float | None:
     """Interpolate the metric at `usd` planned dollars; None where the curve does not reach (within 2 %)."""
-    points = [(x, y) for x, y in zip(series.usd, series.value, strict=True) if math.isfinite(y)]
+    points = _finite(series)
     if not points:
         return None
     (first_usd, first), (last_usd, last) = points[0], points[-1]
@@ -99,6 +99,22 @@ def value_at(series: Series, usd: float) -> float | None:
         if x0 <= usd <= x1:
             return y1 if x1 == x0 else y0 + (y1 - y0) * (usd - x0) / (x1 - x0)
     return None
+
+
+def usd_to_reach(series: Series, quality: float, way: Direction = "minimize") -> float | None:
+    """Planned dollars at which the metric is first as good as `quality`, between the same lines as `value_at`'s."""
+    sign = 1.0 if way == "minimize" else -1.0
+    points, goal = [(x, sign * y) for x, y in _finite(series)], sign * quality
+    if points and points[0][1] <= goal:
+        return points[0][0]
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if y1 <= goal < y0:
+            return x1 if y1 == goal else x0 + (x1 - x0) * (y0 - goal) / (y0 - y1)
+    return None
+
+
+def _finite(series: Series) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in zip(series.usd, series.value, strict=True) if math.isfinite(y)]
 
 
 def scatter(series: Series) -> tuple[float, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,14 @@ def grouped(lines: Iterable[Spend], by: str) -> dict[str, dict[str, int]]:
             groups[key][line.outcome] += micro
     order = sorted(groups) if by == "day" else sorted(groups, key=lambda key: (-sum(groups[key].values()), key))
     return {key: groups[key] for key in order}
+
+
+def course(lines: Iterable[Spend]) -> list[tuple[float, int]]:
+    """When how many micro-dollars of runs were gone, oldest first: a step where each line ends, from the beginning."""
+    runs = sorted((line for line in lines if line.outcome != "idle"), key=lambda line: line.ended_at)
+    sums = itertools.accumulate((line.micro for line in runs), initial=0)
+    times = [min(line.began_at for line in runs), *(line.ended_at for line in runs)] if runs else []
+    return list(zip(times, sums, strict=False))
 
 
 def by_day(line: Spend) -> Iterator[tuple[str, int]]:
