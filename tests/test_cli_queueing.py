@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shoestring.cli import looking
+from shoestring.cli import serving
 from shoestring.cli.main import app
 from shoestring_trainer.prepare.procedural import procedural_set
 from typer.testing import CliRunner, Result
@@ -135,7 +135,7 @@ def test_runs_are_paused_resumed_cancelled_and_retried(project: Path) -> None:
 
 
 def test_the_app_is_served_on_this_machine_only(project: Path) -> None:
-    argv = looking._ui_argv("127.0.0.1", 8599)
+    argv = serving.ui_argv("127.0.0.1", 8599)
     assert argv[1:4] == ["-m", "streamlit", "run"] and Path(argv[4]).name == "app.py"
     assert argv[argv.index("--server.address") + 1] == "127.0.0.1"
     assert argv[argv.index("--browser.gatherUsageStats") + 1] == "false"

@@ -25,7 +25,7 @@ LAYERS = [
     {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
      "resolve", "clone", "diff", "ranking", "rungs",
      "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
-     "sets", "ranges", "memory", "quotes", "draw_plan",
+     "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
     {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases",
@@ -60,6 +60,7 @@ UI_MAY_IMPORT = {
     "db",
     "plan",
     "cost",
+    "sign_in",
     "clone",
     "intake",
     "draw_plan",

@@ -1,4 +1,4 @@
-"""Verbs that look: logs of runs, samples drawn from one, the app. (`status` is in a file of its own.)"""
+"""Verbs that look: logs of runs, samples drawn from one. (`status` and `ui` have files of their own.)"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shoestring.cli.output import guarded, say, say_json
-from shoestring.errors import Conflict, EnvironmentProblem, NotFound, ShoestringError, UsageError
+from shoestring.errors import Conflict, NotFound, ShoestringError, UsageError
 
 if TYPE_CHECKING:
     from shoestring.db import Database
@@ -23,7 +23,7 @@ ACTIVE = ("queued", "leased", "running", "stopping")
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (logs, sample, ui):
+    for verb in (logs, sample):
         app.command()(guarded(verb))
 
 
@@ -112,71 +112,6 @@ def sample(
         return say_json({"run": found.id, "out": str(out), "files": files})
     for file in files:
         say(file)
-
-
-def ui(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
-    address: Annotated[str, typer.Option("--address", help="A loopback address.")] = "127.0.0.1",
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
-    json_: Json = False,
-) -> None:
-    """Serve the app on this machine only."""
-    import os
-    import signal
-    import subprocess
-    import webbrowser
-
-    home, _ = open_project()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends with this process
-    argv = _ui_argv(address, port)
-    url = f"http://{address}:{port}"
-    env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
-    with subprocess.Popen(argv, cwd=home.root, env=env, stdin=subprocess.DEVNULL) as server:
-        try:
-            if json_:
-                say_json({"url": url, "pid": server.pid})
-            else:
-                say(f"Shoestring's app: {url}   (Ctrl-C ends it)")
-            if not no_browser and not json_:
-                webbrowser.open(url)
-            server.wait()
-        finally:
-            server.terminate()
-    if server.returncode not in (0, -2, -15):
-        raise ShoestringError(f"the app ended with exit code {server.returncode}")
-
-
-def _ui_argv(address: str, port: int) -> list[str]:
-    """Streamlit's command line. Raises UsageError beyond loopback, Conflict when the port is taken."""
-    import importlib.util
-    import ipaddress
-    import socket
-
-    try:
-        loopback = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = address == "localhost"
-    if not loopback:
-        raise UsageError(
-            f"--address {address}: the app has no login, so it is served on this machine only",
-            "use 127.0.0.1, and an SSH tunnel from elsewhere: ssh -L 8501:127.0.0.1:8501 HOST",
-        )
-    package = importlib.util.find_spec("shoestring_ui")
-    if package is None or not package.submodule_search_locations:
-        raise EnvironmentProblem("the app is not installed", "pip install shoestring")
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise Conflict(f"port {port} is taken ({error.strerror})", f"shoestring ui --port {port + 1}") from error
-    app = Path(next(iter(package.submodule_search_locations))) / "app.py"
-    return [
-        *(sys.executable, "-m", "streamlit", "run", str(app)),
-        *("--server.address", address, "--server.port", str(port), "--server.headless", "true"),
-        *("--browser.gatherUsageStats", "false", "--server.enableXsrfProtection", "true"),
-    ]
 
 
 def _tokens(run_dir: Path) -> list[int]:

@@ -7,7 +7,7 @@ import importlib
 import typer
 
 # One line per file of verbs; each has `register(app)`.
-COMMAND_FILES = ("planning", "queueing", "sweeping", "costing", "pricing", "exchange", "upkeep")
+COMMAND_FILES = ("planning", "queueing", "sweeping", "costing", "pricing", "exchange", "reporting", "serving", "upkeep")
 
 app = typer.Typer(
     name="shoestring",

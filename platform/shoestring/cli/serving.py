@@ -1,0 +1,102 @@
+"""The verb that serves the app: to this machine, or to those who sign in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoestring.cli.output import guarded, say, say_json
+from shoestring.errors import Conflict, EnvironmentProblem, ShoestringError, UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LOOPBACK = "127.0.0.1"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(guarded(ui))
+
+
+def ui(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    address: Annotated[
+        str, typer.Option("--address", help="Beyond loopback only with sign-in configured: docs/security.md.")
+    ] = LOOPBACK,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+    json_: Json = False,
+) -> None:
+    """Serve the app on this machine, or to those who sign in."""
+    import os
+    import signal
+    import subprocess
+    import webbrowser
+
+    from shoestring import sign_in
+    from shoestring.cli.looking import open_project
+
+    home, _ = open_project()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends with this process
+    secrets = sign_in.read_secrets(home.root)
+    if not sign_in.is_loopback(address):
+        refuse_open(address, sign_in.problem(secrets), home.root)
+    argv = ui_argv(address, port)
+    closed = "auth" in secrets
+    url = secrets["auth"]["redirect_uri"].removesuffix(sign_in.CALLBACK) if closed else f"http://{address}:{port}"
+    env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
+    with subprocess.Popen(argv, cwd=home.root, env=env, stdin=subprocess.DEVNULL) as server:
+        try:
+            if json_:
+                say_json({"url": url, "pid": server.pid})
+            else:
+                say(f"Shoestring's app: {url}   (Ctrl-C ends it)")
+                if closed:
+                    say(f"  seen by {sign_in.who_enters(secrets)}")
+            if not no_browser and not json_:
+                webbrowser.open(url)
+            server.wait()
+        finally:
+            server.terminate()
+    if server.returncode not in (0, -2, -15):
+        raise ShoestringError(f"the app ended with exit code {server.returncode}")
+
+
+def refuse_open(address: str, wrong: str, root: Path) -> None:
+    """Raises UsageError when anybody on the network could look without signing in."""
+    from shoestring.sign_in import FILE, KEYS
+
+    if wrong:
+        raise UsageError(
+            f"--address {address} is beyond this machine, and nobody could sign in there: {wrong}",
+            f"write [auth] with {', '.join(KEYS)} into {root / FILE} (docs/security.md shows one), or stay here and "
+            f"make a tunnel: ssh -L 8501:{LOOPBACK}:8501 HOST",
+        )
+
+
+def ui_argv(address: str, port: int) -> list[str]:
+    """Streamlit's command line. Raises Conflict when the port is taken, UsageError for what is no address of ours."""
+    import errno
+    import importlib.util
+    import socket
+
+    package = importlib.util.find_spec("shoestring_ui")
+    if package is None or not package.submodule_search_locations:
+        raise EnvironmentProblem("the app is not installed", "pip install shoestring")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                hint = f"an address of this machine: {LOOPBACK}"
+                raise UsageError(f"--address {address}: {error.strerror}", hint) from None
+            raise Conflict(f"port {port} is taken ({error.strerror})", f"shoestring ui --port {port + 1}") from error
+    app = Path(next(iter(package.submodule_search_locations))) / "app.py"
+    return [
+        *(sys.executable, "-m", "streamlit", "run", str(app)),
+        *("--server.address", address, "--server.port", str(port), "--server.headless", "true"),
+        *("--browser.gatherUsageStats", "false", "--server.enableXsrfProtection", "true"),
+    ]
