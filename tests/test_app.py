@@ -17,7 +17,7 @@ from shoestring_ui import server
 from shoestring_ui.store import forget
 from streamlit.testing.v1 import AppTest
 
-TABS = ("Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
+TABS = ("Samples", "System", "Stages", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
 PAGES = ("overview", "queued", "run", "compare", "samples", "sweep", "costs")
 
 
@@ -162,8 +162,9 @@ def test_pictures_stand_beside_their_prompt_with_their_own_step_and_age(project:
 def test_cancelling_asks_first_and_the_other_buttons_wait_for_a_choice(project: Project):
     project.queue("dense")
     page = draw("queued")
-    buttons = {b.label: b.disabled for b in page.button}
-    assert buttons["Cancel"] and buttons["Pause"] and buttons["Resume"]
+    buttons = {b.key: b.disabled for b in page.button}
+    assert buttons["act-Cancel"] and buttons["act-Pause"] and buttons["act-Resume"]
+    assert "A cancelled run cannot be resumed." in text(page)
 
 
 def test_a_database_that_is_not_there_is_a_page_with_the_command(home: Home):

@@ -28,12 +28,13 @@ from shoestring.tables import runs as runs_table
 from shoestring.tables import trials as trials_table
 from shoestring.tables import workers as workers_table
 from shoestring.trials import promotions, read_sweeps
-from shoestring.waiting import why_waiting
+from shoestring.waiting import why_each, why_waiting
 
 __all__ = [
-    "Purse", "asked_points", "attempts", "budget", "checkpoints", "events", "find_run", "last_values", "line", "metric_keys",
-    "projects", "promotions", "purses", "run", "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends",
-    "spent", "sweeps", "totals", "trials", "why_waiting", "workers",
+    "Meter", "Pulse", "Purse", "Relative", "asked_points", "attempts", "budget", "checkpoints", "events", "find_run",
+    "last_values", "line", "lineage", "metric_keys", "projects", "promotions", "pulse", "purses", "run", "runs",
+    "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent", "sweeps", "totals", "trials", "why_each",
+    "why_waiting", "workers",
 ]  # fmt: skip
 
 MAX_ID = 2**63 - 1
@@ -48,18 +49,21 @@ def runs(
     *,
     limit: int | None = None,
     before: int | None = None,
+    drawings: bool = True,
 ) -> list[records.Run]:
     """The runs, oldest first; each argument that is given narrows them. A page is the newest `limit` of those whose id
-    is less than `before`: the next one ends before this one's first."""
+    is less than `before`: the next one ends before this one's first. Without `drawings`, only runs that train."""
     wanted = {"project": project, "state": state, "kind": kind, "sweep_id": sweep_id}
-    query = select(runs_table).order_by(runs_table.c.id.desc()).limit(limit)
+    query = select(*rows.AS_STORED).order_by(runs_table.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(runs_table.c.id < before)
+    if not drawings:
+        query = query.where(runs_table.c.kind != records.DRAWING)
     for column, value in wanted.items():
         if value is not None:
             query = query.where(runs_table.c[column] == value)
     with db.read() as conn:
-        return [rows.run(row) for row in conn.execute(query)][::-1]
+        return [rows.known(row) for row in conn.execute(query)][::-1]
 
 
 def run(db: Database, run_id: int) -> records.Run:
@@ -67,10 +71,10 @@ def run(db: Database, run_id: int) -> records.Run:
     row = None
     if 0 < run_id <= MAX_ID:
         with db.read() as conn:
-            row = conn.execute(select(runs_table).where(runs_table.c.id == run_id)).one_or_none()
+            row = conn.execute(select(*rows.AS_STORED).where(runs_table.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}", "shoestring status lists the runs")
-    return rows.run(row)
+    return rows.known(row)
 
 
 def find_run(db: Database, text: str) -> records.Run:
@@ -79,9 +83,9 @@ def find_run(db: Database, text: str) -> records.Run:
         return run(db, int(text)) if len(text) <= 19 else run(db, 0)
     with db.read() as conn:
         for column in (runs_table.c.name, runs_table.c.experiment):
-            newest = select(runs_table).where(column == text).order_by(runs_table.c.id.desc()).limit(1)
+            newest = select(*rows.AS_STORED).where(column == text).order_by(runs_table.c.id.desc()).limit(1)
             if row := conn.execute(newest).one_or_none():
-                return rows.run(row)
+                return rows.known(row)
     raise NotFound(f"there is no run {text!r}", "shoestring status lists the runs; give an id or a name")
 
 
@@ -171,6 +175,8 @@ def purses(db: Database) -> dict[str, Purse]:
 def samples(run: records.Run) -> list[records.Sample]:
     """The pictures in a run's folder, by step and place in the grid; a grid without its `meta.json` is left out."""
     found = []
+    batch = run.config.get("batch_size")
+    batch = batch if isinstance(batch, int) else 0
     for path in sorted(RunDir(Path(run.run_dir)).samples.glob("step-*/meta.json")):
         try:
             meta = json.loads(path.read_bytes())
@@ -180,7 +186,7 @@ def samples(run: records.Run) -> list[records.Sample]:
         for index, prompt in enumerate(prompts):
             picture = path.parent / f"{index:03d}.png"
             if picture.is_file():
-                found.append(records.Sample(run.id, step, index, str(prompt), str(picture), usd))
+                found.append(records.Sample(run.id, step, index, str(prompt), str(picture), usd, step * batch))
     return found
 
 

@@ -6,9 +6,9 @@ import streamlit as st
 from shoestring import queries
 from shoestring.errors import EnvironmentProblem
 
-from shoestring_ui import theme, words
+from shoestring_ui import masthead, theme, words
 from shoestring_ui.store import ask
-from shoestring_ui.views import compare, costs, overview, queued, run, samples, sweep
+from shoestring_ui.views import compare, costs, new_run, overview, queued, run, samples, sweep
 
 PAGES = (
     ("Overview", overview.page, "overview"),
@@ -18,6 +18,7 @@ PAGES = (
     ("Samples", samples.page, "samples"),
     ("Sweep", sweep.page, "sweep"),
     ("Cost", costs.page, "cost"),
+    ("New run", new_run.page, "new"),
 )
 
 
@@ -29,7 +30,8 @@ def main() -> None:
     pages = [st.Page(draw, title=title, url_path=path, default=path == "overview") for title, draw, path in PAGES]
     chosen = st.navigation(pages, position="top")
     try:
-        ask(queries.workers)  # before anything is drawn
+        ask(queries.pulse)  # before anything is drawn
+        masthead.draw()
         chosen.run()
     except EnvironmentProblem as problem:
         st.title("The database is not ready", anchor=False)

@@ -19,6 +19,7 @@ from shoestring_ui.theme import palette
 
 LIVE_S = 3
 
+LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
 def head(title: str, lede: str) -> None:
     """The page's name and one sentence that says what it answers."""
@@ -33,8 +34,13 @@ def section(title: str, note: str = "") -> None:
 
 
 def live(body: Callable[[], None], moving: bool) -> None:
-    """Draw `body`; again every few seconds while something moves, without touching the rest of the page."""
-    st.fragment(body, run_every=LIVE_S if moving else None)()
+def is_live() -> bool:
+    """Whether pages may refresh by themselves: the switch, or what the address says before there is one."""
+    return bool(st.session_state.get(LIVE, st.query_params.get(LIVE, "true") != "false"))
+
+
+    """Draw `body`; again every few seconds while something moves and nobody has paused the app."""
+    st.fragment(body, run_every=LIVE_S if moving and is_live() else None)()
 
 
 def chart(

@@ -8,21 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from shoestring_ui.identity import STATES, identity
-from shoestring_ui.theme import Palette
+from shoestring.errors import Fault
 
-# shapes on a 24 × 14 field whose middle is (12, 7)
-_SHAPES = {
-    "circle": '<circle cx="12" cy="7" r="4"/>',
-    "square": '<rect x="8.5" y="3.5" width="7" height="7"/>',
-    "triangle-up": '<path d="M12 2 16.5 10.5h-9z"/>',
-    "triangle-down": '<path d="M12 12 7.5 3.5h9z"/>',
-    "diamond": '<path d="M12 2l5 5-5 5-5-5z"/>',
-    "star": '<path d="M12 1.5l1.6 3.6 3.9.4-2.9 2.6.8 3.8L12 10l-3.4 1.9.8-3.8-2.9-2.6 3.9-.4z"/>',
-    "cross": '<path d="M10.5 2.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z"/>',
-    "x": '<path d="M9 2 12 5l3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3-3-3z"/>',
-}
-_DASHES = {"solid": "", "dash": "5 2", "dot": "2 2", "dashdot": "5 2 2 2", "longdash": "8 3", "longdashdot": "8 2 2 2"}
+from shoestring_ui.amounts import value
+from shoestring_ui.identity import STATES, identity
+from shoestring_ui.marks import CORNERS, DASHES_PX, RADIUS
+from shoestring_ui.theme import Palette
 
 
 @dataclass(frozen=True)
@@ -48,10 +39,13 @@ def figures(items: Sequence[Figure]) -> str:
 def swatch(run_id: int, colours: Palette) -> str:
     """A run's dash and symbol in its colour, as an image that says nothing to a screen reader."""
     who = identity(run_id, colours)
+    dashes, corners = " ".join(map(str, DASHES_PX[who.dash])), CORNERS[who.symbol]
+    points = " ".join(f"{x} {y}" for x, y in corners)
+    shape = f'<polygon points="{points}"/>' if corners else f'<circle cx="12" cy="7" r="{RADIUS}"/>'
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="24" height="14" fill="{who.colour}">'
-        f'<path d="M0 7h24" stroke="{who.colour}" stroke-width="2" stroke-dasharray="{_DASHES[who.dash]}"/>'
-        f"{_SHAPES[who.symbol]}</svg>"
+        f'<path d="M0 7h24" stroke="{who.colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
+        f"{shape}</svg>"
     )
     return f"<img alt='' width=24 height=14 src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
 
@@ -75,8 +69,19 @@ def prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
+def in_markdown(text: str) -> str:
+    """A text that Streamlit shows as it is, not as Markdown or a formula; its `backticks` stay code."""
+    parts = text.split("`")
+    return "`".join(part if i % 2 else re.sub(r"([\\*_$~\[\]<>#|])", r"\\\1", part) for i, part in enumerate(parts))
+
+
 def money(text: str) -> str:
     return f"<span class='money mono'>{escape(text)}</span>"
+
+
+def spread(number: float, error: float | None) -> str:
+    """A metric's value and its standard error, where one is known: `0.1234 ± 0.0021`."""
+    return value(number) if error is None else f"{value(number)} ± {error:.2g}"
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
@@ -113,6 +118,24 @@ def bar(now: float, planned: float, cap: float | None) -> str:
         return ""
     tick = f"<b style='left:{min(99.5, 100 * planned / whole):.1f}%'></b>" if 0 < planned < whole else ""
     return f"<div class='bar' role='presentation'><i style='width:{100 * now / whole:.1f}%'></i>{tick}</div>"
+
+
+def faults(found: Sequence[Fault], text: str) -> str:
+    """Each mistake of a spec: line and column, field, what is wrong, what to do, and the line with a caret below it."""
+    lines = re.split("\r\n|\r|\n", text)
+    return "<ol class='faults'>" + "".join(f"<li>{_fault(one, lines)}</li>" for one in found) + "</ol>"
+
+
+def _fault(one: Fault, lines: Sequence[str]) -> str:
+    written = lines[one.line - 1] if one.line <= len(lines) else ""
+    start = max(0, one.col - 1 - 60)
+    part = "".join(c if c.isprintable() else " " for c in written[start : start + 100])
+    field = f"<code>{escape(one.path)}</code> " if one.path else ""
+    caret = f"<pre>{escape(part)}\n{' ' * (one.col - 1 - start)}^</pre>" if part.strip() else ""
+    return (
+        f"<p><span class='mono'>{one.line}:{one.col}</span> {field}{prose(one.message)} "
+        f"<span class='note'>[{escape(one.code)}]</span></p>{caret}<p class='note'>{prose(one.hint)}</p>"
+    )
 
 
 def empty(title: str, text: str, *commands: str) -> str:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
-from shoestring import actions, queries
-from shoestring.db import Database
-from shoestring.errors import ShoestringError
+from shoestring import queries
 from shoestring.records import Line, Run, Worker
 
-from shoestring_ui import amounts, words
-from shoestring_ui.identity import label, mark, state_words
-from shoestring_ui.store import ask, database, forget, recent
+from shoestring_ui import amounts, verbs, words
+from shoestring_ui.identity import mark, state_words
+from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import ACTIVE, WAITING, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
 
 LINE_SHOWN = 200
 ENDED_SHOWN = 8
+MONEY = ("forecast", "p90", "spent")
 SILENT_S = 60.0  # a worker that has not beaten for one lease
-CAN: dict[str, tuple[Callable[[Database, int], object], frozenset[str]]] = {
-    "Pause": (actions.pause, frozenset({"queued", "leased", "running"})),
-    "Resume": (actions.resume, frozenset({"paused"})),
-    "Retry": (actions.retry, frozenset({"failed", "cancelled"})),
-    "Cancel": (actions.cancel, ACTIVE | WAITING),
-}
 
 
 def page() -> None:
@@ -40,6 +33,7 @@ def page() -> None:
 
 
 def _body() -> None:
+    verbs.outcomes()
     line, workers = ask(queries.line, LINE_SHOWN), ask(queries.workers)
     ended = sorted((r for r in recent() if r.state not in ACTIVE | WAITING), key=lambda r: -(r.ended_at or 0))
     st.html(words.figures(_figures(line, workers)))
@@ -77,9 +71,9 @@ def _figures(line: Line, workers: Sequence[Worker]) -> list[Figure]:
     ]
 
 
-def _why(run: Run) -> str:
+def _why(run: Run, waits: Mapping[int, str]) -> str:
     if run.state in WAITING:
-        return ask(queries.why_waiting, run).replace("`", "")
+        return waits[run.id].replace("`", "")
     if run.state in ACTIVE:
         asked = f"{run.want} asked for" if run.want != "run" else ""
         return asked or f"step {run.step:,} of {run.n_steps:,}"
@@ -88,65 +82,65 @@ def _why(run: Run) -> str:
 
 def _table(runs: Sequence[Run], name: str) -> list[Run]:
     """The rows as a table that can be chosen from; return what is chosen."""
-    now = time.time()
-    data = pd.DataFrame(
-        [
-            {
-                "": mark(r.id),
-                "page": f"run?run={r.id}",
-                "run": r.name,
-                "state": state_words(r.state),
-                "why": _why(r),
-                "priority": r.priority,
-                "attempts": r.attempts,
-                "planned": r.planned_usd,
-                "spent": r.spent_usd,
-                "since": amounts.span(now - (r.ended_at or r.created_at)) + " ago",
-            }
-            for r in runs
-        ]
-    )
+    now, waits = time.time(), ask(queries.why_each, [r for r in runs if r.state in WAITING])
+    data = pd.DataFrame([_row(r, waits, now) for r in runs])
     config = {
         "": st.column_config.TextColumn(width=32),
         "page": st.column_config.LinkColumn("#", display_text=r"run=(\d+)", width=48),
         "run": st.column_config.TextColumn(width="medium"),
         "why": st.column_config.TextColumn("why waiting" if name == "queue" else "reason", width="large"),
-        "since": st.column_config.TextColumn("submitted" if name == "queue" else "ended"),
+        "needs": st.column_config.TextColumn(width="medium"),
+        "age": st.column_config.TextColumn("age" if name == "queue" else "ended"),
     }
     rows = hash(tuple(r.id for r in runs))  # a choice is of rows, so it is forgotten when they are other runs
-    event = grid(data, f"{name}-{rows}", ["planned", "spent"], config, on_select="rerun", selection_mode="multi-row")
+    event = grid(data, f"{name}-{rows}", MONEY, config, on_select="rerun", selection_mode="multi-row")
     return [runs[i] for i in event.selection.rows if i < len(runs)]
 
 
-def _act(chosen: Sequence[Run], verbs: Sequence[str]) -> None:
+def _row(run: Run, waits: Mapping[int, str], now: float) -> dict[str, object]:
+    """A run as a line of the table; `forecast` is the plan's middle, `p90` its 90th percentile."""
+    ended = run.ended_at is not None
+    return {
+        "": mark(run.id),
+        "page": f"run?run={run.id}",
+        "run": run.name,
+        "state": state_words(run.state),
+        "why": _why(run, waits),
+        "priority": run.priority,
+        "needs": _needs(run),
+        "attempts": run.attempts,
+        "next retry": _next_retry(run, now),
+        "forecast": run.planned_usd,
+        "p90": run.plan.get("usd", {}).get("p90"),
+        "spent": run.spent_usd,
+        "age": amounts.span(now - (run.ended_at or run.created_at)) + (" ago" if ended else ""),
+    }
+
+
+def _needs(run: Run) -> str:
+    """Hardware, devices and memory that the run asks for: `l40s, 2 × cuda, 3.1 GB`."""
+    compute, price = run.config.get("compute", {}), run.config.get("price", {})
+    n, device = compute.get("processes", 1), compute.get("device", "")
+    forecast = run.plan.get("forecast")
+    peak = forecast.get("memory_bytes") if isinstance(forecast, dict) else None
+    n_bytes = peak.get("p50") if isinstance(peak, dict) else None
+    memory = amounts.size(n_bytes) if isinstance(n_bytes, int | float) else ""
+    devices = f"{n} × {device}" if device and n != 1 else device
+    return ", ".join(str(part) for part in (price.get("hardware", ""), devices, memory) if part)
+
+
+def _next_retry(run: Run, now: float) -> str:
+    """When a run that has failed before may be taken again; nothing for a first attempt."""
+    if run.state != "queued" or not run.attempts:
+        return ""
+    return f"in {amounts.span(run.run_after - now)}" if run.run_after > now else "now"
+
+
+def _act(chosen: Sequence[Run], names: Sequence[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for verb in verbs:
-            can = [r for r in chosen if r.state in CAN[verb][1]]
-            text = f"{verb} {len(can)}" if can else verb
-            if st.button(text, disabled=not can, key=f"act-{verb}"):
-                if verb == "Cancel":
-                    _confirm([r.id for r in can], [label(r) for r in can])
-                else:
-                    _do(verb, [r.id for r in can])
-
-
-@st.dialog("Cancel for good?")
-def _confirm(run_ids: list[int], names: list[str]) -> None:
-    st.write("A cancelled run cannot be resumed; its checkpoints stay, and `shoestring retry` starts a new one.")
-    st.text("\n".join(names))
-    if st.button(f"Cancel {len(run_ids)} {'run' if len(run_ids) == 1 else 'runs'}", type="primary", key="confirm"):
-        _do("Cancel", run_ids)
-
-
-def _do(verb: str, run_ids: Sequence[int]) -> None:
-    for run_id in run_ids:
-        try:
-            CAN[verb][0](database(), run_id)
-            st.toast(f"{verb}: run {run_id}")
-        except ShoestringError as problem:
-            st.toast(f"Run {run_id}: {problem.message}. {problem.hint}")
-    forget()
-    st.rerun()
+        for name in names:
+            ids = verbs.allowed(name, chosen)
+            verbs.button(name, ids, key=f"act-{name}", label=f"{name} {len(ids)}" if ids else name)
 
 
 def _workers(workers: Sequence[Worker], runs: dict[int, Run]) -> None:
@@ -177,16 +171,7 @@ def _workers(workers: Sequence[Worker], runs: dict[int, Run]) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             ids = [w.id for w in busy]
             names = {w.id: f"{w.host}:{w.pid}" for w in busy}
-            chosen = st.selectbox("Worker", ids, format_func=names.__getitem__, key="worker", width=240)
-            if st.button("Drain", key="drain", help="It ends after its current run."):
-                _drain(chosen)
-
-
-def _drain(worker_id: str) -> None:
-    try:
-        actions.drain_worker(database(), worker_id)
-        st.toast("It takes no more runs.")
-    except ShoestringError as problem:
-        st.toast(f"{problem.message}. {problem.hint}")
-    forget()
-    st.rerun()
+            st.selectbox("Worker", ids, format_func=names.__getitem__, key=verbs.WORKER, width=240)
+            st.button("Drain", key="drain", help="It ends after its current run.", on_click=verbs.drain)
+            means = "It takes no more runs, and the run that it holds is paused after a checkpoint."
+            st.button("Stop", key="stop", help=means, on_click=verbs.stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -10,16 +10,17 @@ from shoestring import queries
 from shoestring.records import Run
 
 from shoestring_ui import amounts, words
+from shoestring_ui.charts import X_AXES
 from shoestring_ui.identity import state_words
 from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
-from shoestring_ui.views import logs
+from shoestring_ui.thumbnails import image
+from shoestring_ui.views import logs, run_actions, run_parts
 from shoestring_ui.views.compare import curve_controls, curves
-from shoestring_ui.views.samples import image
 from shoestring_ui.widgets import ACTIVE, WAITING, download, grid, head, live, pick_run, submit_first
 
-TABS = ("Charts", "Samples", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
+TABS = ("Charts", "Samples", "System", "Log", "Spec", "Stages", "Cost by attempt", "Checkpoints", "Events")
 
 
 def page() -> None:
@@ -37,7 +38,11 @@ def page() -> None:
     with place:
         live(lambda: _top(ask(queries.run, run_id)), moving)
     tabs = st.tabs(TABS, key="tab", bind="query-params")
-    for tab, draw in zip(tabs, (_charts, _samples, logs.tail, _spec, _attempts, _checkpoints, _events), strict=True):
+    bodies = (
+        *(_charts, _samples, _system, logs.tail, run_parts.spec, run_parts.stages),
+        *(_attempts, _checkpoints, _events),
+    )
+    for tab, draw in zip(tabs, bodies, strict=True):
         if tab.open:
             with tab:
                 draw(run)
@@ -49,6 +54,7 @@ def _top(run: Run) -> None:
     )
     if run.state == "failed":
         st.html(_failure(run))
+    run_actions.actions(run)
     st.html(words.figures(_figures(run)))
     st.html(words.bar(run.spent_usd, run.planned_usd, run.max_usd))
     st.html(words.facts(_facts(run)))
@@ -77,7 +83,8 @@ def _failure(run: Run) -> str:
         f"<p>{words.escape(run.failure_detail or 'The trainer ended without saying why.')}</p>"
         f"<pre>{words.escape(last)}</pre>"
         f"<p>It cost {words.money(amounts.usd(run.spent_usd))} and stopped at step {run.step:,} of {run.n_steps:,}. "
-        f"{kept}Put right what the log says, then:</p><pre>shoestring retry {run.id}</pre></div>"
+        f"{kept}Put right what the log says, then press Retry below, or:</p>"
+        f"<pre>shoestring retry {run.id}</pre></div>"
     )
 
 
@@ -130,7 +137,29 @@ def _charts(run: Run) -> None:
         st.html(words.empty("Nothing recorded yet", "Points appear while the run trains.", "shoestring work"))
         return
     metric, x, smoothing, log = curve_controls(metrics)
-    live(lambda: curves([run], metric, x, smoothing, log), run.state in ACTIVE)
+    live(lambda: curves([_told(run)], metric, x, smoothing, log), run.state in ACTIVE)
+
+
+def _told(run: Run) -> Run:
+    """The run without the remark that stands at the top of this page already."""
+    return replace(run, inexact="")
+
+
+def _system(run: Run) -> None:
+    """What the machine did: every metric under `system/` and `perf/`."""
+    metrics = [key for key in ask(queries.metric_keys, [run.id]) if key.startswith(("system/", "perf/"))]
+    if not metrics:
+        st.html(words.empty("Nothing recorded yet", "Speed and memory appear while the run trains.", "shoestring work"))
+        return
+    x = st.segmented_control("Over", list(X_AXES), default="dollars", required=True, key="x", bind="query-params")
+
+    def body() -> None:
+        for start in range(0, len(metrics), 2):
+            for column, metric in zip(st.columns(2), metrics[start : start + 2], strict=False):
+                with column:
+                    curves([_told(run)], metric, x or "dollars", 0.0, False)
+
+    live(body, run.state in ACTIVE)
 
 
 def _samples(run: Run) -> None:
@@ -157,18 +186,6 @@ def _samples(run: Run) -> None:
         f"<div class='scroll'><table class='matrix roomy'><thead><tr><th scope='col'>Prompt</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def _spec(run: Run) -> None:
-    st.html("<p class='note'>What was asked for, every default filled in; below it, what the trainer was given.</p>")
-    for title, value in (("Resolved spec", run.spec), ("config.json", run.config)):
-        text = json.dumps(value, indent=2, ensure_ascii=False)
-        with st.expander(title, expanded=title == "Resolved spec"):
-            st.code(text, language="json", height=480)
-    patch = run.provenance.get("git_patch", "")
-    if patch:
-        with st.expander("Uncommitted changes"):
-            st.code(patch, language="diff", height=480)
 
 
 def _attempts(run: Run) -> None:
