@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,8 @@ from shoestring_ui.identity import label
 from shoestring_ui.theme import palette
 
 LIVE_S = 3
-
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
+
 
 def head(title: str, lede: str) -> None:
     """The page's name and one sentence that says what it answers."""
@@ -33,22 +34,39 @@ def section(title: str, note: str = "") -> None:
         st.html(f"<p class='note'>{words.escape(note)}</p>")
 
 
-def live(body: Callable[[], None], moving: bool) -> None:
 def is_live() -> bool:
     """Whether pages may refresh by themselves: the switch, or what the address says before there is one."""
     return bool(st.session_state.get(LIVE, st.query_params.get(LIVE, "true") != "false"))
 
 
+def live(body: Callable[[], None], moving: bool) -> None:
     """Draw `body`; again every few seconds while something moves and nobody has paused the app."""
     st.fragment(body, run_every=LIVE_S if moving and is_live() else None)()
 
 
 def chart(
-    figure: go.Figure, takeaway: str, data: pd.DataFrame, name: str, money: Sequence[str] = (), legend: str = ""
+    figure: go.Figure,
+    takeaway: str,
+    data: pd.DataFrame,
+    name: str,
+    money: Sequence[str] = (),
+    legend: str = "",
+    on_pick: Callable[[int], None] | None = None,
 ) -> None:
-    """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV."""
+    """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV.
+
+    `on_pick` is told the run of a point that was clicked: the first of the point's `customdata`.
+    """
     st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
-    st.plotly_chart(figure, theme=None, config=CONFIG, key=f"chart-{name}", alt=takeaway)
+    key = f"chart-{name}"
+
+    def clicked() -> None:
+        points = st.session_state[key].selection.points
+        if on_pick and points and points[0].get("customdata"):
+            on_pick(int(points[0]["customdata"][0]))
+
+    picking: dict[str, Any] = {"on_select": clicked, "selection_mode": "points"} if on_pick else {}
+    st.plotly_chart(figure, theme=None, config=CONFIG, key=key, alt=takeaway, **picking)
     with st.expander("Table and CSV"):
         grid(data, name, money)
         download(data, name)
@@ -83,6 +101,38 @@ def download(data: pd.DataFrame, name: str) -> None:
         key=f"csv-{name}",
         on_click="ignore",
     )
+
+
+def in_address(key: str, otherwise: float, low: float, high: float) -> float:
+    """The number that the address holds under `key`, moved into its bounds; `otherwise` where it holds none."""
+    try:
+        value = float(st.query_params.get(key, ""))
+    except ValueError:
+        return otherwise
+    return min(high, max(low, value)) if math.isfinite(value) else otherwise
+
+
+def dollars(label: str, key: str, otherwise: float, most: float) -> float:
+    """A slider over dollars, and beside it the number to type; the address knows the place."""
+    at = in_address(key, otherwise, 0.0, most)
+    for widget in (f"{key}-slider", f"{key}-exactly"):
+        if st.session_state.get(widget) != at:
+            st.session_state[widget] = at
+
+    def go(widget: str) -> Callable[[], None]:
+        return lambda: st.query_params.update({key: f"{st.session_state[widget]:.9g}"})
+
+    places = max(4, 2 - math.floor(math.log10(most))) if most > 0 else 4
+    shape = f"%.{min(places, 9)}f"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        slider, exactly = f"{key}-slider", f"{key}-exactly"
+        st.slider(
+            label, 0.0, most, step=most / 200, key=slider, format=f"${shape}", width=280, on_change=go(slider)
+        )  # fmt: skip
+        st.number_input(
+            "Exactly", 0.0, most, step=None, key=exactly, format=shape, width=136, on_change=go(exactly)
+        )  # fmt: skip
+    return at
 
 
 def pick_run(runs: Sequence[Run], key: str = "run") -> Run:
