@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,9 +10,11 @@ from shoestring.ranking import Curve, rank
 from shoestring.records import Series, Trial
 from shoestring.rungs import Rung
 from shoestring_ui import amounts, takeaways, words
-from shoestring_ui.charts import MAX_POINTS, X_AXES, Point, apart, overlay, quality_per_dollar, smooth, thin
+from shoestring_ui.charts import MAX_POINTS, X_AXES, Point, apart, overlay, quality_per_dollar, smooth, thin, tint
 from shoestring_ui.differences import flatten, telling
 from shoestring_ui.identity import COLOURS, identity, mark
+from shoestring_ui.points import nearest
+from shoestring_ui.reaches import Goal, Reach, goal_of, usual
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, levels, of_rungs, parallel, rungs
 from shoestring_ui.theme import DARK, LIGHT, Palette
 
@@ -85,10 +88,62 @@ def test_the_staircase_joins_only_what_nothing_beats_and_what_runs_is_hollow():
     figure = quality_per_dollar(POINTS, "val/loss", "minimize", LIGHT)
     front = next(t for t in figure.data if t.name == "Pareto front")
     assert list(front.x)[:2] == [0.01, 0.02] and list(front.y)[:2] == [0.16, 0.13]
-    drawn = {t.name: t for t in figure.data if t.mode == "markers"}
-    assert drawn["dense/s0"].opacity < drawn["deferred-75/s0"].opacity == 1.0
-    assert drawn["showcase/s0"].marker.symbol.endswith("-open")
-    assert not drawn["dense/s0"].marker.symbol.endswith("-open")
+    (drawn,) = [t for t in figure.data if t.mode == "markers"]
+    at = {name: i for i, (_, name, *_) in enumerate(drawn.customdata)}
+    inks, symbols = drawn.marker.color, drawn.marker.symbol
+    assert inks[at["dense/s0"]] == tint(identity(1, LIGHT).colour, 0.5)
+    assert inks[at["deferred-75/s0"]] == identity(2, LIGHT).colour
+    assert symbols[at["showcase/s0"]].endswith("-open") and not symbols[at["dense/s0"]].endswith("-open")
+
+
+def test_five_hundred_runs_are_a_handful_of_traces():
+    front = [Point(i, f"r{i}", 0.01 * i, 1 / i, curve=((0.0, 1.0), (0.01 * i, 1 / i))) for i in range(1, 21)]
+    beaten = [Point(i, f"r{i}", 0.01 * i, 2.0, curve=((0.0, 3.0), (0.01 * i, 2.0))) for i in range(21, 501)]
+    figure = quality_per_dollar([*front, *beaten], "val/loss", "minimize", LIGHT)
+    assert len(figure.data) < 25 and len(figure.layout.annotations) == 12
+    assert len(next(t for t in figure.data if t.mode == "markers").x) == 500
+
+
+def test_a_quality_asked_for_is_a_thin_line_with_the_price_of_its_first_run():
+    goal = Goal("val/loss", 0.145, (Reach(2, 0.012), Reach(4, 0.015)))
+    figure = quality_per_dollar(POINTS, "val/loss", "minimize", LIGHT, goal=goal, picked=1)
+    (line,) = figure.layout.shapes
+    assert line.y0 == line.y1 == 0.145 and line.line.width == 1
+    drop = next(t for t in figure.data if t.name == "first")
+    assert list(drop.x) == [0.012, 0.012] and drop.line.color == LIGHT.money
+    assert {"goal 0.145", "$0.0120"} <= {a.text for a in figure.layout.annotations}
+    marks = next(t for t in figure.data if t.mode == "markers").marker
+    assert marks.size[0] > marks.size[1] and marks.color[0] == identity(1, LIGHT).colour, "the picked one is not faded"
+
+
+def test_who_reaches_a_quality_stands_in_order_of_dollars_and_the_usual_one_is_what_the_second_best_ends_at():
+    runs = [series(1, [0.5, 0.3, 0.1]), series(2, [0.5, 0.2]), series(3, [0.5, 0.1234])]
+    assert usual(runs, "minimize") == 0.124 and usual(runs, "maximize") == 0.123
+    assert usual(runs[:1], "minimize") == 0.1 and usual([], "minimize") is None
+    goal = goal_of(runs, "val/loss", "minimize", 0.2)
+    assert [r.run_id for r in goal.reaches] == [3, 2, 1]
+    assert [r.usd for r in goal.reaches] == pytest.approx([0.01 + 0.01 * 0.3 / 0.3766, 0.02, 0.025])
+    assert goal_of(runs, "val/loss", "minimize", 0.01).first is None
+
+
+def test_the_cheapest_run_to_reach_a_quality_is_named_and_when_none_does_the_nearest():
+    goal = Goal("val/loss", 0.145, (Reach(2, 0.012), Reach(4, 0.015)))
+    said = takeaways.of_goal(goal, POINTS, "minimize")
+    assert said == (
+        "deferred-75/s0 is the cheapest to reach val/loss of at most 0.145, at $0.0120; showcase/s0, next, takes "
+        "1.25 × as much, and 2 of 4 runs reach it."
+    )
+    assert takeaways.of_goal(replace(goal, reaches=()), POINTS, "minimize") == (
+        "No run reaches val/loss of at most 0.145; deferred-75/s0 comes nearest, with 0.13 at $0.0200."
+    )
+    alone = replace(goal, reaches=goal.reaches[:1])
+    assert takeaways.of_goal(alone, POINTS, "minimize").endswith("; no other run reaches it.")
+
+
+def test_a_run_is_held_against_the_nearest_of_the_front():
+    beaten, best, cheap, _ = POINTS
+    assert nearest(beaten, POINTS, "minimize") == best and nearest(best, POINTS, "minimize") == cheap
+    assert nearest(best, [best, beaten], "minimize") == beaten and nearest(best, [best], "minimize") is None
 
 
 def test_higher_is_better_turns_the_front_round():

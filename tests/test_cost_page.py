@@ -6,9 +6,10 @@ import pytest
 from shoestring import actions, queries
 from shoestring.bands import Band
 from shoestring.forecasts import Forecast
-from shoestring.records import OUTCOMES
+from shoestring.records import OUTCOMES, Spend
+from shoestring.spending import course
 from shoestring_ui import takeaways
-from shoestring_ui.cost_charts import banded, by_day, planned_against_actual
+from shoestring_ui.cost_charts import banded, burn_down, by_day, planned_against_actual
 from shoestring_ui.theme import DARK, LIGHT
 from test_app import Project, draw, home, new_database, project, text  # noqa: F401  (fixtures)
 
@@ -52,6 +53,23 @@ def test_the_title_of_the_spending_names_the_worst_waste():
     said = takeaways.of_spending(parts(useful=3_000_000, failed=900_000, repeated=100_000, idle=5))
     assert said == "75 % of the $4.00 that runs spent is useful so far; most of the waste is failed, $0.9000."
     assert takeaways.of_spending(parts(useful=10)).endswith("nothing is wasted.")
+
+
+def test_what_is_left_of_a_cap_goes_down_in_steps_and_ends_in_what_is_kept_back():
+    lines = [
+        Spend(2_000_000, "useful", 1, "a", "p", "", "m", 100.0, 200.0),
+        Spend(1_000_000, "failed", 2, "b", "p", "", "m", 50.0, 150.0),
+        Spend(9_000_000, "idle", None, "", "", "", "m", 0.0, 300.0),
+    ]
+    steps = course(lines)
+    assert steps == [(50.0, 0), (150.0, 1_000_000), (200.0, 3_000_000)] and course([]) == []
+    left, kept = burn_down(steps, 5.0, 1.5, LIGHT).data
+    assert list(left.y) == [5.0, 4.0, 2.0] and left.line.shape == "hv" and left.line.color == LIGHT.money
+    assert list(kept.y) == [2.0, 0.5]
+    purse = queries.Purse(5_000_000, 3_000_000, 1_500_000)
+    assert takeaways.of_budget("p", purse) == (
+        "$3.00 of p's $5.00 is spent and $1.50 is kept back for what has not ended: $0.5000 is free."
+    )
 
 
 def test_the_page_shows_what_was_spent_wasted_forecast_and_is_left(project: Project):  # noqa: F811

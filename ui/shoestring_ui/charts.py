@@ -7,7 +7,7 @@ A run has the same colour, dash and symbol everywhere (`identity`). Dollars are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -18,6 +18,7 @@ from shoestring.records import Series
 from shoestring_ui.amounts import usd
 from shoestring_ui.amounts import value as metric_value
 from shoestring_ui.identity import identity
+from shoestring_ui.reaches import Goal
 from shoestring_ui.theme import MONO, SANS, Palette
 
 # name on the page → (field of Series, axis title)
@@ -31,7 +32,8 @@ X_AXES = {
 MAX_POINTS = 2000  # of one trace: a browser's memory, not ours
 PLOT_PX = 360  # the height of the map of quality per dollar, axes apart
 LINE_PX = 15  # of a name on it
-NAMED_UP_TO = 12  # with more points only the front and what runs is named
+NAMED_UP_TO = 12  # with more points only so many of the front, what runs and what is asked for
+CURVES_UP_TO = 40  # with more points only those have their curve behind them
 MARKERS_UP_TO = 40  # a curve with more points is drawn as a line only
 CONFIG = {
     "displaylogo": False,
@@ -107,25 +109,42 @@ def money_axis(figure: go.Figure, colours: Palette, title: str, log: bool = Fals
 
 
 def quality_per_dollar(
-    points: Sequence[Point], metric: str, way: str, colours: Palette, *, log: bool = False
+    points: Sequence[Point],
+    metric: str,
+    way: str,
+    colours: Palette,
+    *,
+    log: bool = False,
+    goal: Goal | None = None,
+    picked: int | None = None,
 ) -> go.Figure:
     """Dollars across, quality up; the Pareto front as a staircase, what it beats faded, what still trains hollow.
 
-    Behind each point runs the curve by which it came there.
+    Behind each point runs the curve by which it came there (of many, only that of who matters). `goal` is drawn as a
+    thin line with the price of its first run, `picked` is the run with a ring round it.
     """
     figure = frame(colours, PLOT_PX + 80)
     money_axis(figure, colours, "useful dollars ($)", log)
-    low, high = _room([p.quality for p in points])
+    low, high = _room([p.quality for p in points] + ([goal.quality] if goal else []))
     figure.update_yaxes(
         title_text=f"{metric}, {'lower' if way == 'minimize' else 'higher'} is better", range=[low, high]
     )
     front = front_of(points, way)
+    first = goal.first if goal else None
+    bright = {p.run_id for p in points if p.running} | {p.run_id for p in front} | {picked, first and first.run_id}
     for point in points:
-        _path(figure, point, colours)
+        if len(points) <= CURVES_UP_TO or point.run_id in bright:
+            _path(figure, point, colours)
     _staircase(figure, front, max((p.usd for p in points), default=0.0), colours)
-    for point in points:
-        _mark(figure, point, metric, colours, bright=point in front or point.running)
-    named = list(points) if len(points) <= NAMED_UP_TO else [p for p in points if p in front or p.running]
+    if goal:
+        _goal(figure, goal, low, log, colours)
+    if points:
+        _marks(figure, points, metric, colours, bright, picked)
+    named = list(points)
+    if len(points) > NAMED_UP_TO:  # those that are asked for, then the front from its best end, then what runs
+        asked = [p for p in points if p.run_id in (picked, first and first.run_id)]
+        running = [p for p in points if p.running]
+        named = list({p.run_id: p for p in (*asked, *reversed(front), *running)}.values())[:NAMED_UP_TO]
     _name(figure, named, front, (low, high), log, colours)
     return figure
 
@@ -166,27 +185,67 @@ def _path(figure: go.Figure, point: Point, colours: Palette) -> None:
         )
 
 
-def _mark(figure: go.Figure, point: Point, metric: str, colours: Palette, *, bright: bool) -> None:
-    who = identity(point.run_id, colours)
-    edge = {"color": who.colour, "width": 2} if point.running else {"color": colours.paper, "width": 1}
+def _marks(
+    figure: go.Figure,
+    points: Sequence[Point],
+    metric: str,
+    colours: Palette,
+    bright: Set[int | None],
+    picked: int | None,
+) -> None:
+    """All points as one trace, so that hundreds are quick; `customdata` is (run id, name, quality, dollars)."""
+    looks = [identity(p.run_id, colours) for p in points]
+    inks = [w.colour if p.run_id in bright else tint(w.colour, 0.5) for p, w in zip(points, looks, strict=True)]
+    chosen = [p.run_id == picked for p in points]
+    hollow = [ink if p.running else colours.paper for p, ink in zip(points, inks, strict=True)]
+    edges = [colours.ink if mine else edge for mine, edge in zip(chosen, hollow, strict=True)]
+    plain = {"marker": {"opacity": 1}}  # a click changes the page, not the others' opacity
     figure.add_scatter(
-        x=[point.usd],
-        y=[point.quality],
+        x=[p.usd for p in points],
+        y=[p.quality for p in points],
         mode="markers",
-        name=point.name,
+        name="runs",
         marker={
-            "symbol": who.symbol + ("-open" if point.running else ""),
-            "color": who.colour,
-            "size": 12,
-            "line": edge,
+            "symbol": [w.symbol + ("-open" if p.running else "") for p, w in zip(points, looks, strict=True)],
+            "color": inks,
+            "size": [18 if mine else 12 for mine in chosen],
+            "line": {"color": edges, "width": [2 if p.running or p.run_id == picked else 1 for p in points]},
+            "opacity": 1,
         },
-        opacity=1.0 if bright else 0.6,
+        selected=plain,
+        unselected=plain,
         cliponaxis=False,
-        hovertemplate=(
-            f"<b>#{point.run_id} {point.name}</b><br>{metric} {metric_value(point.quality)}"
-            f"<br>{usd(point.usd)}{' so far' if point.running else ''}<extra></extra>"
-        ),
+        customdata=[
+            (p.run_id, p.name, metric_value(p.quality), usd(p.usd) + (" so far" if p.running else "")) for p in points
+        ],
+        hovertemplate=f"<b>#%{{customdata[0]}} %{{customdata[1]}}</b><br>{metric} %{{customdata[2]}}"
+        "<br>%{customdata[3]}<extra></extra>",
     )
+
+
+def _goal(figure: go.Figure, goal: Goal, low: float, log: bool, colours: Palette) -> None:
+    """A thin line at the quality asked for; where its first run crosses it, a drop to that run's dollars."""
+    figure.add_hline(y=goal.quality, line={"color": colours.soft, "width": 1, "dash": "dot"}, layer="below")
+    label = {"showarrow": False, "bgcolor": colours.paper, "opacity": 0.9, "borderpad": 1}
+    figure.add_annotation(
+        x=1, xref="x domain", xanchor="right", y=goal.quality, yanchor="bottom",
+        text=f"goal {metric_value(goal.quality)}", font={"family": MONO, "size": 11, "color": colours.soft}, **label,
+    )  # fmt: skip
+    if goal.first is None or (log and goal.first.usd <= 0):
+        return
+    at = goal.first.usd
+    line = {"color": colours.money, "width": 1}
+    figure.add_scatter(x=[at, at], y=[goal.quality, low], mode="lines", line=line, hoverinfo="skip", name="first")
+    figure.add_annotation(
+        x=math.log10(at) if log else at, xanchor="left", xshift=4, y=low, yanchor="bottom", text=usd(at),
+        font={"family": MONO, "size": 11, "color": colours.money}, **label,
+    )  # fmt: skip
+
+
+def tint(colour: str, opacity: float) -> str:
+    """`#RRGGBB`, let through to what lies behind it."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
 
 
 def _name(

@@ -1,4 +1,4 @@
-"""Figures of money, as pure functions: spend by day and outcome, planned against actual, bands over seeds.
+"""Figures of money, as pure functions: spend by day and outcome, what is left of a cap, forecasts, bands.
 
 All bars are dollars, so all are amber: outcomes differ in their pattern, what was wasted is pale.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import plotly.graph_objects as go
 from shoestring.bands import Band
@@ -14,7 +15,7 @@ from shoestring.forecasts import Forecast
 from shoestring.records import MICRO, OUTCOMES
 
 from shoestring_ui.amounts import usd
-from shoestring_ui.charts import frame, money_axis
+from shoestring_ui.charts import frame, money_axis, thin, tint
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
 
@@ -46,6 +47,33 @@ def by_day(days: Mapping[str, Mapping[str, int]], colours: Palette) -> go.Figure
     figure.update_layout(barmode="stack", showlegend=True, legend=legend, bargap=0.35)
     figure.update_xaxes(type="category", title_text="day (UTC)", showgrid=False, nticks=12)
     _money_up(figure, colours, "dollars")
+    return figure
+
+
+def burn_down(course: Sequence[tuple[float, int]], cap_usd: float, kept_usd: float, colours: Palette) -> go.Figure:
+    """Dollars left of a cap over time, in steps; at its end what is kept back for runs that have not ended.
+
+    `course` is (unix seconds, micro-dollars gone by then), oldest first.
+    """
+    figure = frame(colours, 240)
+    _money_up(figure, colours, "dollars left")
+    figure.update_xaxes(title_text="time (UTC)", showgrid=False, nticks=6)
+    keep = thin(len(course))
+    times = [datetime.fromtimestamp(course[i][0], UTC) for i in keep]
+    left = [cap_usd - course[i][1] / MICRO for i in keep]
+    figure.add_scatter(
+        x=times, y=left, mode="lines", fill="tozeroy", fillcolor=colours.money_wash, name="left",
+        line={"color": colours.money, "width": 2, "shape": "hv"}, customdata=[usd(amount) for amount in left],
+        hovertemplate="%{x|%d %b %H:%M}<br>%{customdata} left<extra></extra>",
+    )  # fmt: skip
+    if kept_usd and times:
+        line = {"color": colours.money, "width": 2, "dash": "dot"}
+        ends = [left[-1], left[-1] - kept_usd]
+        figure.add_scatter(
+            x=[times[-1]] * 2, y=ends, mode="lines+markers", line=line, name="kept back",
+            marker={"symbol": "line-ew-open", "size": 9, "color": colours.money},
+            hovertemplate=f"{usd(kept_usd)} kept back<extra></extra>", cliponaxis=False,
+        )  # fmt: skip
     return figure
 
 
@@ -101,7 +129,7 @@ def banded(bands: Sequence[Band], metric: str, colours: Palette, *, log_y: bool 
                  [m - s for m, s in zip(band.mean, band.se, strict=True)]]  # fmt: skip
         figure.add_scatter(
             x=[*band.usd, *band.usd[::-1]], y=[*edges[0], *edges[1][::-1]], mode="lines", fill="toself",
-            fillcolor=_faint(who.colour), line={"width": 0}, hoverinfo="skip", name=f"{band.experiment} ± se",
+            fillcolor=tint(who.colour, 0.16), line={"width": 0}, hoverinfo="skip", name=f"{band.experiment} ± se",
         )  # fmt: skip
         figure.add_scatter(
             x=band.usd, y=band.mean, mode="lines+markers", name=band.experiment,
@@ -122,8 +150,3 @@ def _money_up(figure: go.Figure, colours: Palette, title: str) -> None:
         exponentformat="none",
         rangemode="tozero",
     )
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.16)"

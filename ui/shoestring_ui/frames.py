@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 from shoestring.forecasts import Forecast
+from shoestring.ranking import Ranking
 from shoestring.records import MICRO, OUTCOMES, Run, Series, Sweep, Trial
 
 from shoestring_ui.charts import Point
 from shoestring_ui.differences import shown
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.points import objectives
+from shoestring_ui.reaches import Goal
 
 
 def of_points(points: Sequence[Point], metric: str, states: Mapping[int, str]) -> pd.DataFrame:
@@ -22,6 +25,39 @@ def of_points(points: Sequence[Point], metric: str, states: Mapping[int, str]) -
             {"run": f"{mark(p.run_id)} #{p.run_id} {p.name}", "useful dollars": p.usd, metric: p.quality,
              "state": states[p.run_id]}
             for p in sorted(points, key=lambda p: p.usd)
+        ]
+    )  # fmt: skip
+
+
+def of_goal(goal: Goal, points: Sequence[Point]) -> pd.DataFrame:
+    """The runs that reach a quality, the cheapest first."""
+    by_id = {p.run_id: p for p in points}
+    rows = [(by_id[one.run_id], one.usd) for one in goal.reaches if one.run_id in by_id]
+    return pd.DataFrame(
+        [
+            {"run": f"{mark(p.run_id)} #{p.run_id} {p.name}", f"reaches {goal.quality:g} at": usd,
+             f"last {goal.metric}": p.quality, "useful dollars": p.usd}
+            for p, usd in rows
+        ]
+    )  # fmt: skip
+
+
+def of_course(course: Sequence[tuple[float, int]], cap_usd: float) -> pd.DataFrame:
+    """When what was left of a cap."""
+    times = [datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for at, _ in course]
+    gone = [micro / MICRO for _, micro in course]
+    return pd.DataFrame({"time (UTC)": times, "spent": gone, "left": [cap_usd - one for one in gone]})
+
+
+def of_ranking(ranking: Ranking, values: Mapping[int, float]) -> pd.DataFrame:
+    """The places at equal dollars, with the value of each of their runs and how surely the first is better."""
+    chances = {one.b: one.p for one in ranking.odds if one.a == ranking.places[0].experiment}
+    return pd.DataFrame(
+        [
+            {"place": p.place, "experiment": p.experiment, ranking.metric: p.value, "standard error": p.se,
+             "seeds": p.seeds, "dollars": p.usd, "probability that the first is better": chances.get(p.experiment),
+             "runs": ", ".join(f"#{i} {values[i]:.6g}" for i in p.run_ids if i in values)}
+            for p in ranking.places
         ]
     )  # fmt: skip
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shoestring.ranking import DIRECTIONS
+from shoestring.ranking import DIRECTIONS, value_at
 from shoestring.records import Run, Series, Sweep, Trial
 from shoestring.standings import measured_on
 
-from shoestring_ui.charts import Point
+from shoestring_ui.charts import Point, front_of
 from shoestring_ui.identity import ACTIVE
 
 NOT_QUALITY = frozenset({"train/loss", "cost/usd"})
@@ -43,6 +43,20 @@ def of_runs(runs: Sequence[Run], series: Sequence[Series], log: bool = False) ->
         for s in series
         if s.value and (s.usd[-1] > 0 or not log) and by_id[s.run_id].state in ACTIVE | {"succeeded", "paused"}
     ]  # fmt: skip
+
+
+def nearest(point: Point, points: Sequence[Point], way: str) -> Point | None:
+    """Whom to look at beside it: of the other points on the front (of all others, where there is none) the one nearest
+    in dollars."""
+    front = [p for p in front_of(points, way) if p.run_id != point.run_id]
+    others = front or [p for p in points if p.run_id != point.run_id]
+    return min(others, key=lambda p: (abs(p.usd - point.usd), p.run_id), default=None)
+
+
+def values_at(series: Sequence[Series], usd: float) -> dict[int, float]:
+    """Run → its value at so many dollars, for the runs that have one there."""
+    found = {s.run_id: value_at(s, usd) for s in series}
+    return {run_id: value for run_id, value in found.items() if value is not None}
 
 
 def objectives(sweep: Sweep) -> list[tuple[int, str, str]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
 from shoestring.odds import Odds
+from shoestring.queries import Purse
 from shoestring.ranking import Ranking, value_at
 from shoestring.records import MICRO, WASTED, Series, Trial
 
 from shoestring_ui.amounts import share, usd, value
 from shoestring_ui.charts import X_AXES, Point, front_of
 from shoestring_ui.differences import short, shown
+from shoestring_ui.reaches import Goal
 
 
 def of_points(points: Sequence[Point], metric: str, way: str, noun: str = "runs") -> str:
@@ -26,6 +28,36 @@ def of_points(points: Sequence[Point], metric: str, way: str, noun: str = "runs"
     if len(done) == 1:
         return f"{first}; nothing else has finished."
     return f"{first}; {len(front)} of {len(done)} {noun} {'is' if len(front) == 1 else 'are'} on the Pareto front."
+
+
+def of_goal(goal: Goal, points: Sequence[Point], way: str) -> str:
+    """Who reaches the quality for the fewest dollars, and what the next one takes; or how far off the best is."""
+    names = {p.run_id: p.name for p in points}
+    at_least = "at most" if way == "minimize" else "at least"
+    what = f"{goal.metric} of {at_least} {value(goal.quality)}"
+    reaches = [one for one in goal.reaches if one.run_id in names]
+    if not points:
+        return f"No run has a {goal.metric} yet."
+    if not reaches:
+        best = (min if way == "minimize" else max)(points, key=lambda p: p.quality)
+        return f"No run reaches {what}; {best.name} comes nearest, with {value(best.quality)} at {usd(best.usd)}."
+    first, *others = reaches
+    said = f"{names[first.run_id]} is the cheapest to reach {what}, at {usd(first.usd)}"
+    if not others:
+        return f"{said}; no other run reaches it." if len(points) > 1 else f"{said}."
+    times = f"{others[0].usd / first.usd:.2f} × as much" if first.usd else usd(others[0].usd)
+    count = f"{len(reaches)} of {len(points)} runs reach it"
+    return f"{said}; {names[others[0].run_id]}, next, takes {times}, and {count}."
+
+
+def of_budget(project: str, purse: Purse) -> str:
+    """What is gone of a project's cap, what is kept back, and what is free."""
+    assert purse.max_micro is not None
+    cap, spent, kept = (micro / MICRO for micro in (purse.max_micro, purse.spent_micro, purse.reserved_micro))
+    free = cap - spent - kept
+    back = f" and {usd(kept)} is kept back for what has not ended" if kept else ""
+    rest = f"{usd(free)} is free" if free >= 0 else f"{usd(-free)} more than it may cost"
+    return f"{usd(spent)} of {project}'s {usd(cap)} is spent{back}: {rest}."
 
 
 def of_ranking(ranking: Ranking) -> str:
@@ -44,6 +76,14 @@ def of_ranking(ranking: Ranking) -> str:
     return f"{at}, {first.experiment} is best, {100 * gap:.1f} % ahead of {ranking.places[1].experiment}."
 
 
+def of_equal(ranking: Ranking) -> str:
+    """Who is best for the same dollars, and with which probability each other one is worse, where that can be known."""
+    if not ranking.places:
+        return f"No run has a {ranking.metric} at {usd(ranking.at_usd)}."
+    known = [one for one in ranking.odds if one.a == ranking.places[0].experiment and one.p is not None]
+    return f"At {usd(ranking.at_usd)} each: {of_odds(known)}" if known else of_ranking(ranking)
+
+
 def of_odds(odds: Sequence[Odds]) -> str:
     """Who beats whom with which probability: the best against each other one."""
     return " ".join(f"{one.words()}." for one in odds if one.a == odds[0].a)
@@ -59,8 +99,25 @@ def of_spending(micro: Mapping[str, int]) -> str:
     return f"{first}; most of the waste is {most}, {usd(micro[most] / MICRO)}."
 
 
-def of_curves(series: Sequence[Series], names: Mapping[int, str], metric: str, way: str | None, x: str) -> str:
-    """At the furthest x that all have reached: who is best and by how much."""
+def of_curves(
+    series: Sequence[Series],
+    names: Mapping[int, str],
+    metric: str,
+    way: str | None,
+    x: str,
+    others: Collection[int] = (),
+) -> str:
+    """At the furthest x that all have reached: who is best and by how much.
+
+    `others` are runs whose values mean something else: the best is sought among the rest, and it is said.
+    """
+    others = [s.run_id for s in series if s.run_id in others]
+    if others:
+        rest = [s for s in series if s.run_id not in others]
+        if len(rest) < 2:
+            return f"{metric} of {len(series)} runs that do not compare: it is measured on something else for each."
+        left = ", ".join(f"#{i}" for i in others)
+        return f"{of_curves(rest, names, metric, way, x)} Not compared, for it is measured on something else: {left}."
     field, _ = X_AXES[x]
     drawn = [s for s in series if s.value]
     if not drawn:

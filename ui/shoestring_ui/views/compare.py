@@ -20,6 +20,7 @@ from shoestring_ui.differences import differing, shown
 from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
+from shoestring_ui.views.equal import equal_dollars
 from shoestring_ui.widgets import ACTIVE, chart, download, head, live, pick_runs, section, submit_first
 
 
@@ -47,6 +48,7 @@ def page() -> None:
 
     def body() -> None:
         _seeds(chosen, metric, log) if banded else curves(chosen, metric, x, smoothing, log)
+        equal_dollars(chosen, metric)
 
     live(body, any(r.state in ACTIVE for r in chosen))
     _what_differs(chosen)
@@ -110,7 +112,8 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
         if run.inexact:
             st.info(f"#{run.id} {run.name} resumed inexactly ({run.inexact}): its curve may differ in small digits.")
     figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
-    takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x)
+    apart = {r.id for r in on_other_data(runs)} if metric.startswith(LOSSES) else set()
+    takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x, apart)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
     data = frames.of_curves(series, names, metric)
     chart(figure, takeaway, data, f"curves-{metric.replace('/', '-')}", ["dollars"], legend)

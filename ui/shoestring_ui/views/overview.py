@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
 from shoestring import queries
-from shoestring.ranking import NOISE_IN_WORDS, direction
-from shoestring.records import Run, Series
+from shoestring.ranking import NOISE_IN_WORDS, Direction, direction
+from shoestring.records import Run
 from shoestring.standings import standings
 
 from shoestring_ui import amounts, frames, takeaways, words
-from shoestring_ui.charts import quality_per_dollar
+from shoestring_ui.charts import Point, front_of, quality_per_dollar
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.points import comparable, of_runs, qualities
+from shoestring_ui.reaches import Goal, goal_of, usual
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
-from shoestring_ui.widgets import ACTIVE, WAITING, chart, grid, head, live, section, submit_first
+from shoestring_ui.views import budget, card
+from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
+
+REACHES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the controls, and so the address, ask for."""
+
+    run_ids: tuple[int, ...]  # of runs that can be compared
+    metric: str
+    quality: float | None  # None: what is usual
+    log: bool
+
+    @property
+    def way(self) -> Direction:
+        return direction(self.metric)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The runs on the map as they stand now, and who of them reaches the quality asked for."""
+
+    runs: dict[int, Run]
+    points: list[Point]
+    goal: Goal | None
 
 
 def page() -> None:
@@ -30,77 +58,147 @@ def page() -> None:
         submit_first("nothing to compare")
         return
     figures = st.container()
-    runs_shown, metric, log = _controls(sorted(runs, key=lambda r: -r.id))
+    asked = _controls(sorted(runs, key=lambda r: -r.id))
 
     def body() -> None:
-        fresh = {r.id: r for r in recent()}
-        shown = [fresh[r.id] for r in runs_shown if r.id in fresh]
-        series = ask(queries.series, [r.id for r in shown], metric) if metric else []
-        _chart(shown, series, metric, log)
-        _ranking(shown, metric)
-        _all_runs(list(fresh.values()), metric)
+        now = _look(asked)
+        _map(now, asked)
+        _goal(now, asked)
+        _ranking(list(now.runs.values()), asked.metric)
+        budget.burn_down(runs_project(now.runs.values()))
+        _all_runs(recent(), asked.metric)
 
     moving = any(r.state in ACTIVE | WAITING for r in runs)
     with figures:
-        live(lambda: _figures({r.id: r.name for r in runs_shown}), moving)
+        live(lambda: _figures(_look(asked), asked), moving)
     live(body, moving)
 
 
-def quality_metrics(runs: Sequence[Run]) -> list[str]:
-    """Recorded metrics that say how good a run is."""
-    return qualities(ask(queries.metric_keys, [r.id for r in runs]))
+def runs_project(runs: Iterable[Run]) -> str:
+    """The project of the runs that are shown: runs of two are never compared."""
+    return next((run.project for run in runs), "")
 
 
-def _figures(names: Mapping[int, str]) -> None:
-    """The row of figures; the best quality is that of the runs in `names`, which can be compared."""
-    runs, totals = recent(), ask(queries.totals)
-    series = [s for s in ask(queries.series, list(names), "val/loss") if s.value]
-    best = min(series, key=lambda s: s.value[-1], default=None)
+def _look(asked: Asked) -> Shown:
+    runs = {r.id: r for r in recent() if r.id in asked.run_ids}
+    series = ask(queries.series, list(asked.run_ids), asked.metric) if asked.metric else []
+    series = [s for s in series if s.run_id in runs]
+    points = of_runs(list(runs.values()), series, asked.log)
+    on_map = {p.run_id for p in points}
+    if not on_map:
+        return Shown(runs, points, None)
+    drawn = [s for s in series if s.run_id in on_map]
+    quality = usual(drawn, asked.way) if asked.quality is None else asked.quality
+    return Shown(runs, points, None if quality is None else goal_of(drawn, asked.metric, asked.way, quality))
+
+
+def _figures(now: Shown, asked: Asked) -> None:
+    """The row of figures; who is best and who is cheapest is said of runs that can be compared."""
+    totals = ask(queries.totals)
+    names = {p.run_id: f"{mark(p.run_id)} #{p.run_id} {p.name}" for p in now.points}
+    pick = max if asked.metric and asked.way == "maximize" else min
+    best = pick(now.points, key=lambda p: p.quality, default=None)
+    first, quality = (now.goal.first, amounts.value(now.goal.quality)) if now.goal else (None, "a quality")
+    who = names[first.run_id] if first else "no run reaches it"
+    wasted = amounts.share(totals.wasted_usd, totals.spent_usd)
+    workers = f"{totals.workers_alive} workers alive" if totals.workers_alive != 1 else "1 worker alive"
     items = [
-        Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
+        Figure(f"Cheapest to reach {quality}", amounts.usd(first.usd if first else None), who, money=True),
         Figure(
-            "Wasted", amounts.share(totals.wasted_usd, totals.spent_usd), amounts.usd(totals.wasted_usd), money=True
+            f"Best {asked.metric}", amounts.value(best.quality if best else None), names[best.run_id] if best else ""
         ),
+        Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
+        Figure("Wasted", wasted, amounts.usd(totals.wasted_usd), money=True),
         Figure("Still planned", amounts.usd(ask(queries.line, 1).ahead_usd), "running and waiting", money=True),
-        Figure("Best val/loss", amounts.value(best.value[-1]) if best else "–", names[best.run_id] if best else ""),
-        Figure("Succeeded", f"{totals.n_succeeded} of {totals.n_runs}", _states(runs)),
-        Figure("Workers", str(totals.workers_alive), "alive" if totals.workers_alive else "shoestring work"),
+        Figure("Succeeded", f"{totals.n_succeeded} of {totals.n_runs}", workers),
     ]
     st.html(words.figures(items))
 
 
-def _states(runs: Sequence[Run]) -> str:
-    others = Counter(r.state for r in runs if r.state != "succeeded")
-    return ", ".join(f"{n} {state}" for state, n in others.most_common(2)) or "all succeeded"
-
-
-def _controls(runs: Sequence[Run]) -> tuple[list[Run], str, bool]:
-    """The runs that can be compared (those with the newest run, unless chosen otherwise), the metric, the scale."""
+def _controls(runs: Sequence[Run]) -> Asked:
+    """The runs that can be compared (those with the newest run, unless chosen otherwise), metric, quality, scale."""
     groups = list(dict.fromkeys(comparable(r) for r in runs))
-    metrics = quality_metrics(runs)
+    metrics = qualities(ask(queries.metric_keys, [r.id for r in runs]))
     group, metric, trials = groups[0], "", False
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if metrics:
             metric = st.segmented_control(
-                "Quality", metrics, default=metrics[0], required=True, key="metric", bind="query-params"
-            )
+                "Quality", metrics, default=metrics[0], required=True, key="metric", bind="query-params",
+                on_change=lambda: st.session_state.update(reach=None),
+            )  # fmt: skip
+        reach = st.container(width=168)
         if len(groups) > 1:
             group = st.selectbox("Compared with each other", groups, key="set", bind="query-params", width=320)
         log = st.toggle("Logarithmic dollars", key="log", bind="query-params")
         if any(r.kind == "trial" for r in runs):
             trials = st.toggle("Sweep trials", key="trials", bind="query-params")
-    return [r for r in runs if comparable(r) == group and (trials or r.kind != "trial")], metric or "", log
+    ids = tuple(r.id for r in runs if comparable(r) == group and (trials or r.kind != "trial"))
+    asked = Asked(ids, metric or "", None, log)
+    if metric:
+        with reach:
+            asked = replace(asked, quality=_quality(asked))
+    return asked
 
 
-def _chart(runs: Sequence[Run], series: Sequence[Series], metric: str, log: bool) -> None:
-    points = of_runs(runs, series, log)
-    if not points:
+def _quality(asked: Asked) -> float | None:
+    """The quality that a run has to reach; what is usual stands there in grey until another is written."""
+    now = _look(asked)
+    usually = now.goal.quality if now.goal else 0.0
+    step = 10.0 ** math.floor(math.log10(abs(usually)) - 1) if usually else 0.01
+    written = st.number_input(
+        f"Reach {asked.metric} {'≤' if asked.way == 'minimize' else '≥'}",
+        value=None, step=step, format="%.4g", placeholder=f"{usually:g}", key="reach", bind="query-params",
+        help="The page says which run reaches it for the fewest dollars. Empty: what the second best ends at.",
+    )  # fmt: skip
+    return written if written is not None and math.isfinite(written) else None
+
+
+def _map(now: Shown, asked: Asked) -> None:
+    """The chart, and beside it the run that was picked: unasked, the cheapest that reaches the quality."""
+    if not now.points:
         st.html(words.empty("No quality yet", "The first evaluation of a run puts it here.", "shoestring work"))
         return
-    way = direction(metric)
-    data = frames.of_points(points, metric, {r.id: r.state for r in runs})
-    figure = quality_per_dollar(points, metric, way, palette(), log=log)
-    chart(figure, takeaways.of_points(points, metric, way), data, "quality-per-dollar", money=["useful dollars"])
+    first = now.goal.first if now.goal else None
+    front = front_of(now.points, asked.way) or now.points
+    picked = card.picked(now.points, first.run_id if first else front[-1].run_id)
+    left, right = st.columns([9, 4], gap="large")
+    with left:
+        figure = quality_per_dollar(
+            now.points, asked.metric, asked.way, palette(), log=asked.log, goal=now.goal, picked=picked
+        )
+        data = frames.of_points(now.points, asked.metric, {i: r.state for i, r in now.runs.items()})
+        said = takeaways.of_points(now.points, asked.metric, asked.way)
+        chart(figure, said, data, "quality-per-dollar", money=["useful dollars"], on_pick=card.pick)
+    with right:
+        card.draw(picked or front[-1].run_id, now.points, now.runs, asked.metric, asked.way)
+
+
+def _goal(now: Shown, asked: Asked) -> None:
+    """Who reaches the quality, in order of dollars."""
+    if now.goal is None:
+        return
+    section(f"Cheapest to reach {asked.metric} {amounts.value(now.goal.quality)}")
+    st.html(f"<p class='takeaway'>{words.escape(takeaways.of_goal(now.goal, now.points, asked.way))}</p>")
+    by_id = {p.run_id: p for p in now.points}
+    first, reaches = now.goal.first, now.goal.reaches
+    if first is None:
+        return
+    rows = [
+        [
+            words.who(one.run_id, by_id[one.run_id].name, palette()),
+            words.money(amounts.usd(one.usd)),
+            f"{one.usd / first.usd:.2f} ×" if first.usd else amounts.DASH,
+            amounts.value(by_id[one.run_id].quality),
+            words.money(amounts.usd(by_id[one.run_id].usd)),
+            words.state(now.runs[one.run_id].state),
+        ]
+        for one in reaches[:REACHES_SHOWN]
+    ]
+    more = f" The {REACHES_SHOWN} cheapest of {len(reaches)}." if len(reaches) > REACHES_SHOWN else ""
+    caption = f"Useful dollars at which each run's curve first comes there, between its evaluations a line.{more}"
+    columns = ["Run", "Reaches it at", "Of the cheapest", f"Last {asked.metric}", "At", "State"]
+    st.html(words.table(columns, rows, caption, numeric=(1, 2, 3, 4)))
+    download(frames.of_goal(now.goal, now.points), "cheapest-to-reach")
 
 
 def _ranking(runs: Sequence[Run], metric: str) -> None:
@@ -115,7 +213,7 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
         [
             f"<span class='mono'>{p.place}</span>",
             f"<span class='who'>{words.swatch(p.run_ids[0], palette())}{words.escape(p.experiment)}</span>",
-            f"{amounts.value(p.value)} ± {p.se:.2g}",
+            words.spread(p.value, p.se if ranking.noise != "none" else None),
             words.money(amounts.usd(p.usd)),
             str(p.seeds),
             words.escape(", ".join(p.tied_with)) or "–",
