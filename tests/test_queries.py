@@ -229,3 +229,4 @@ def test_the_pictures_of_a_run_are_those_in_its_folder(db, enqueue):
         (100, 1, "a cat", 0.01),
     ]
     assert all(Path(s.path).is_file() and s.run_id == run.id for s in found)
+    assert [s.images for s in found] == [s.step * run.config["batch_size"] for s in found] and found[0].images > 0

@@ -10,6 +10,9 @@ SPEC_VERSION = 1  # of a run's stored spec and config: the highest that this pro
 AGE_S = 3600.0  # what a point of priority is worth: this much waiting
 
 
+DRAWING = "drawing"  # kind of a run that draws pictures with the weights of another, and trains nothing
+
+
 @dataclass(frozen=True)
 class Run:
     """One configuration to train: a row in the queue."""
@@ -21,15 +24,15 @@ class Run:
     seed: int
     state: str  # blocked queued leased running stopping paused succeeded failed cancelled
     reason: str  # why it is in that state, in words: "budget", "waits for run 3", a failure class, ""
-    kind: str  # "experiment" | "trial" | "showcase" | "import" | "finetune" | "smoke"
-    parent_id: int | None  # the run it continues or retries
+    kind: str  # "experiment" | "trial" | "showcase" | "import" | "finetune" | "smoke" | "drawing"
+    parent_id: int | None  # the run it continues, retries or draws from
     sweep_id: int | None
     spec_hash: str
     generation: int
     priority: int
     tags: tuple[str, ...]
     spec: dict[str, Any]  # the resolved request (normalised)
-    config: dict[str, Any]  # the TrainConfig, as JSON
+    config: dict[str, Any]  # the TrainConfig (a drawing's DrawConfig), as JSON
     plan: dict[str, Any]  # the priced plan (plan.RunPlan as JSON)
     run_dir: str
     lease_token: int
@@ -53,6 +56,9 @@ class Run:
     run_after: float = 0.0  # ready since, or not before
     spec_version: int = SPEC_VERSION
     unreadable: str = ""  # "config: …": what of the row could not be read, and is empty here
+
+    def __hash__(self) -> int:  # equal runs have the same; what is in JSON has none
+        return hash((self.id, self.state, self.step, self.spent_usd))
 
     @property
     def closing_usd(self) -> float:
@@ -143,6 +149,7 @@ class Sample:
     prompt: str
     path: str
     usd: float
+    images: int = 0  # training samples seen until then; 0 where the run's batch size is not known
 
 
 @dataclass(frozen=True)

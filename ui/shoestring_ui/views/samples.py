@@ -1,150 +1,166 @@
-"""Samples: prompts down, runs across, one slider. Each cell says its own step, and by how much it is stale."""
+"""Samples: the same prompts, drawn by several runs, at one place of one slider."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 from shoestring import queries
-from shoestring.records import Run, Sample
+from shoestring.records import Run, Sample, Series
 
-from shoestring_ui import amounts, words
-from shoestring_ui.differences import differing, telling
-from shoestring_ui.pictures import first_shown, png
-from shoestring_ui.store import recent
+from shoestring_ui import amounts, contact_sheet, words
+from shoestring_ui.matrix import AXES, BY, Matrix, build, floor, pick, places, sort_rows, start
+from shoestring_ui.matrix_table import table
+from shoestring_ui.pictures import first_shown
+from shoestring_ui.store import FRESH_S, ask, recent
 from shoestring_ui.theme import palette
-from shoestring_ui.widgets import head, pick_runs, submit_first
+from shoestring_ui.widgets import ACTIVE, head, live, pick_runs, submit_first
 
-BY = ("equal dollars", "step", "latest")
-STALE = 0.05  # a picture this share older than asked says so
-ROOMY = 5  # so many columns or fewer have room for larger pictures
+QUALITY = ("eval/kid_effnet", "val/loss")  # the first that every chosen run has, else the last
+MOST = 8  # runs side by side
 BATCH = 16  # prompts shown at once
 
 
 def page() -> None:
-    """Draw the matrix; the address holds the runs, the rule and the place of the slider."""
-    head("Samples", "The same prompts, the same seeds: what each run draws at the same dollars or step.")
+    """Draw the matrix; the address holds the runs, the rule, the place of the slider and which way the table lies."""
+    head("Samples", "The same prompts, the same seeds: what each run draws at the same dollars, step or images.")
     runs = recent()
     if not runs:
         submit_first("no picture")
         return
-    pictures = {r.id: queries.samples(r) for r in runs if r.attempts}
-    with_some = [r for r in runs if pictures.get(r.id)]
-    if not with_some:
+    drawing = [r for r in runs if r.attempts and (r.config.get("samples") or r.unreadable)]
+    if not drawing:
         text = "Runs draw a seeded grid of prompts while they train, once `samples:` is in their spec."
         st.html(words.empty("No samples yet", text, "shoestring work --until-empty"))
         return
-    chosen = pick_runs(with_some, first_shown(with_some), most=8)
+    chosen = pick_runs(drawing, _unasked(drawing), most=MOST)
     if not chosen:
         st.html(words.empty("No run is chosen", "Choose one or more runs above."))
         return
-    every = [s for r in chosen for s in pictures[r.id]]
-    by, at = _controls(every)
-    prompts = _some(list(dict.fromkeys(s.prompt for s in every)))
-    cells = {(r.id, p): pick([s for s in pictures[r.id] if s.prompt == p], by, at) for r in chosen for p in prompts}
-    st.html(f"<p class='takeaway'>{words.escape(_takeaway(chosen, cells, by, at))}</p>")
-    st.html(_matrix(chosen, prompts, cells, by, at))
+    live(lambda: _board(chosen), any(r.state in ACTIVE for r in chosen))
 
 
-def _controls(every: Sequence[Sample]) -> tuple[str, float]:
-    """The rule and where the slider stands; the number beside it is the same value, to type."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        by = st.segmented_control("At", BY, default=BY[0], required=True, key="by", bind="query-params") or BY[0]
-        if by == "latest":
-            return by, 0.0
-        steps = by == "step"
-        most = float(max((s.step if steps else s.usd) for s in every))
-        if most <= 0:
-            return "latest", 0.0
-        key = "step" if steps else "usd"
-        if not 0 <= st.session_state.get(key, most) <= most:
-            st.session_state[key] = most
-        label, shape = ("Step", "%.0f") if steps else ("Useful dollars", "$%.4f" if most >= 0.05 else "$%.6f")
-        begin: dict[str, Any] = {} if key in st.session_state else {"value": most}
-        at = st.slider(
-            label, 0.0, most, step=most / 200, key=key, bind="query-params", format=shape, width=320, **begin
-        )
-        exact = f"{key}_exact"
-        st.session_state[exact] = at
+def _unasked(runs: Sequence[Run]) -> list[int]:
+    """What is shown first: of the runs that stand for their project, those with a picture where the slider begins."""
+    ids = first_shown(runs)
+    if "runs" in st.query_params:
+        return ids
+    ours = [r for r in runs if r.id in ids]
+    samples = {r.id: _samples(r) for r in ours}
+    every = [s for found in samples.values() for s in found]
+    if not every:
+        return ids
+    at = start(ours, every, BY[0])
+    return [i for i in ids if pick(samples[i], BY[0], at)]
+
+
+def _board(runs: Sequence[Run]) -> None:
+    """The controls and the matrix: what is drawn again when the slider moves."""
+    samples = [s for run in runs for s in _samples(run)]
+    if not samples:
+        st.html(words.empty("No picture yet", "The chosen runs have not come to their first grid of samples.",
+                            "shoestring work"))  # fmt: skip
+        return
+    by, at = _controls(runs, samples)
+    part = _part(len({row for _, row in sort_rows(samples)}))
+    matrix = build(runs, samples, _quality(runs), (by, at), part)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        transposed = st.toggle("Runs down, prompts across", key="transpose", bind="query-params")
+        colours = palette()
+        st.download_button(
+            "Contact sheet, PNG",
+            lambda: contact_sheet.png(matrix, colours, transposed),  # drawn when it is asked for
+            file_name=_file_name(matrix), mime="image/png", key="sheet", on_click="ignore",
+        )  # fmt: skip
+    st.html(f"<p class='takeaway'>{words.escape(matrix.takeaway)}</p>")
+    st.html(table(matrix, colours, transposed))
+
+
+def _controls(runs: Sequence[Run], samples: Sequence[Sample]) -> tuple[str, float]:
+    """The rule and where the slider stands. The address knows the place; slider, number and keys change it there."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        by = st.segmented_control("At the same", BY, default=BY[0], required=True, key="by", bind="query-params")
+        key, among = AXES[by or BY[0]], places(samples, by or BY[0])
+        if not by or not key or len(among) < 2:
+            return by or BY[0], among[-1]
+        at = floor(among, _number(st.query_params.get(key, ""), start(runs, samples, by)))
+        here, slider, exactly = among.index(at), f"{key}-slider", f"{key}-exactly"
+
+        def go(read: Callable[[], float]) -> Callable[[], None]:
+            return lambda: st.query_params.update({key: f"{floor(among, read()):.9g}"})
+
+        labels = dict(zip(among, _labels(among, by), strict=True))
+        _show(slider, at)
+        _show(exactly, at)
+        st.select_slider(
+            {"usd": "Useful dollars", "step": "Step", "images": "Images"}[key], among, key=slider, width=280,
+            format_func=lambda place: labels.get(place, ""), on_change=go(lambda: float(st.session_state[slider])),
+        )  # fmt: skip
+        st.button("Earlier", shortcut="Left", disabled=here == 0, key="earlier",
+                  on_click=go(lambda: among[max(here - 1, 0)]))  # fmt: skip
+        st.button("Later", shortcut="Right", disabled=at == among[-1], key="later",
+                  on_click=go(lambda: among[min(here + 1, len(among) - 1)]))  # fmt: skip
         st.number_input(
-            "Exactly", 0.0, most, step=most / 20, key=exact, format=shape.lstrip("$"), width=152,
-            on_change=lambda: st.session_state.update({key: st.session_state[exact]}),
+            "Exactly", 0.0, among[-1], step=max(b - a for a, b in itertools.pairwise(among)), key=exactly,
+            format="%.6g", width=136, on_change=go(lambda: float(st.session_state[exactly])),
         )  # fmt: skip
     return by, at
 
 
-def _some(prompts: list[str]) -> list[str]:
-    if len(prompts) <= BATCH:
-        return prompts
-    last = (len(prompts) - 1) // BATCH + 1
+def _show(key: str, value: float) -> None:
+    """Let the widget of this key show the value; a widget that already does is left alone, somebody may hold it."""
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+
+
+def _labels(among: Sequence[float], by: str) -> list[str]:
+    """A label for each place, no two alike."""
+    said = [amounts.usd(p) if AXES[by] == "usd" else f"{p:,.0f}" for p in among]
+    return said if len(set(said)) == len(said) else [f"{p:.9g}" for p in among]
+
+
+def _number(text: str, otherwise: float) -> float:
+    """The number that an address holds."""
+    try:
+        value = float(text)
+    except ValueError:
+        return otherwise
+    return value if math.isfinite(value) else otherwise
+
+
+def _part(n_rows: int) -> slice:
+    """Which prompts are shown, where they are too many for one look."""
+    if n_rows <= BATCH:
+        return slice(None)
+    last = (n_rows - 1) // BATCH + 1
     part = st.number_input(f"Prompts, {BATCH} at a time", 1, last, 1, key="part", bind="query-params", width=200)
-    return prompts[(part - 1) * BATCH : part * BATCH]
+    return slice((part - 1) * BATCH, part * BATCH)
 
 
-def pick(samples: Sequence[Sample], by: str, at: float) -> Sample | None:
-    """The newest picture that is not past `at`; of `latest`, the newest."""
-    inside = [s for s in samples if by == "latest" or (s.step if by == "step" else s.usd) <= at * (1 + 1e-6)]
-    return max(inside, key=lambda s: s.step, default=None)
+def _quality(runs: Sequence[Run]) -> list[Series]:
+    """Curves of the quality that all of these runs have."""
+    ids, found = [r.id for r in runs], list[Series]()
+    for metric in QUALITY:
+        found = ask(queries.series, ids, metric)
+        if len(found) == len(ids):
+            break
+    return found
 
 
-def stale_by(sample: Sample, by: str, at: float) -> str:
-    """By how much the picture is older than asked, in words; empty when it is close enough."""
-    if by == "latest":
-        return ""
-    gap = at - (sample.step if by == "step" else sample.usd)
-    if gap <= STALE * at:
-        return ""
-    return f"stale by {amounts.count(gap)} steps" if by == "step" else f"stale by {amounts.usd(gap)}"
+def _samples(run: Run) -> list[Sample]:
+    """The run's pictures: of one that trains as they are now, of others as they were a while ago."""
+    return _read(run.id, run.run_dir, run.step, int(time.time() / FRESH_S) if run.state in ACTIVE else 0, run)
 
 
-def _takeaway(runs: Sequence[Run], cells: dict[tuple[int, str], Sample | None], by: str, at: float) -> str:
-    found = [s for s in cells.values() if s]
-    old = sum(bool(stale_by(s, by, at)) for s in found)
-    when = {"latest": "the latest of each", "step": f"step {at:,.0f}"}.get(by, f"{amounts.usd(at)} of training each")
-    many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
-    tail = f"; {old} of {len(found)} pictures are older than asked" if old else ""
-    return f"{many} at {when}{tail}."
+@st.cache_data(ttl=600, max_entries=64, show_spinner=False)
+def _read(run_id: int, run_dir: str, step: int, moment: int, _run: Run) -> list[Sample]:
+    return queries.samples(_run)
 
 
-def _matrix(
-    runs: Sequence[Run], prompts: Sequence[str], cells: dict[tuple[int, str], Sample | None], by: str, at: float
-) -> str:
-    colours = palette()
-    differs = differing(runs) if len(runs) > 1 else {}
-    heads = []
-    for i, run in enumerate(runs):
-        few = "".join(f"<br>{words.escape(text)}" for text in telling(differs, i))
-        heads.append(f"<th scope='col'>{words.who(run.id, run.name, colours)}{few}</th>")
-    body = []
-    for prompt in prompts:
-        row = "".join(f"<td>{_cell(cells[run.id, prompt], run, by, at)}</td>" for run in runs)
-        body.append(f"<tr><th scope='row'>{words.escape(prompt)}</th>{row}</tr>")
-    look = "matrix roomy" if len(runs) <= ROOMY else "matrix"
-    return (
-        f"<div class='scroll'><table class='{look}'><thead><tr><th scope='col'>Prompt</th>"
-        + "".join(heads) + "</tr></thead><tbody>" + "".join(body) + "</tbody></table></div>"
-    )  # fmt: skip
-
-
-def _cell(sample: Sample | None, run: Run, by: str, at: float) -> str:
-    if sample is None:
-        return "<span class='under'>nothing yet</span>"
-    stale = stale_by(sample, by, at)
-    badge = f"<span class='under stale'>{words.escape(stale)}</span>" if stale else ""
-    alt = words.escape(f"{run.name}, step {sample.step}: {sample.prompt}", quote=True)
-    return (
-        f"{image(sample.path, alt)}<span class='under'>step {sample.step:,} "
-        f"<span class='money'>{amounts.usd(sample.usd)}</span></span>{badge}"
-    )
-
-
-def image(path: str, alt: str) -> str:
-    """An `img` element that holds the PNG; a word where the file is gone."""
-    data = _png(path)
-    return f"<img class='sample' alt='{alt}' src='data:image/png;base64,{data}'>" if data else "picture is missing"
-
-
-@st.cache_data(ttl=600, max_entries=4096, show_spinner=False)
-def _png(path: str) -> str:
-    return png(path)
+def _file_name(matrix: Matrix) -> str:
+    ids = "-".join(str(lane.run.id) for lane in matrix.lanes)
+    where = f"-{AXES[matrix.by]}-{matrix.at:.6g}" if AXES[matrix.by] else "-latest"
+    return f"shoestring-samples-{ids}{where}.png"

@@ -1,0 +1,69 @@
+"""The matrix as a table of HTML: prompts down and runs across, or the other way round."""
+
+from __future__ import annotations
+
+from shoestring.records import Sample
+
+from shoestring_ui import amounts, words
+from shoestring_ui.matrix import Lane, Matrix, Row
+from shoestring_ui.theme import Palette
+from shoestring_ui.thumbnails import image, room
+
+
+def table(matrix: Matrix, colours: Palette, transposed: bool = False) -> str:
+    """Heads say who a run is, what differs, its quality and dollars; cells their own step and dollars."""
+    lanes = [_lane(lane, colours) for lane in matrix.lanes]
+    prompts = [_prompt(row) for row in matrix.rows]
+    space = room(len(prompts if transposed else lanes))
+    cells = [[_cell(matrix, lane, row, space) for lane in matrix.lanes] for row in matrix.rows]
+    if transposed:
+        corner, across, down, cells = "Run", prompts, lanes, [list(column) for column in zip(*cells, strict=True)]
+    else:
+        corner, across, down = "Prompt", lanes, prompts
+    head = "".join(f"<th scope='col'>{one}</th>" for one in across)
+    body = "".join(
+        f"<tr><th scope='row'>{one}</th>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>"
+        for one, line in zip(down, cells, strict=True)
+    )
+    look = "matrix transposed" if transposed else "matrix"
+    return (
+        f"<div class='scroll'><table class='{look}' style='--room:{space}px'><thead><tr>"
+        f"<th scope='col'>{corner}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _lane(lane: Lane, colours: Palette) -> str:
+    lines = [words.who(lane.run.id, lane.run.name, colours), *map(words.escape, lane.differs), quality(lane)]
+    if lane.usd is not None:
+        lines.append(words.money(amounts.usd(lane.usd)))
+    return "<br>".join(line for line in lines if line)
+
+
+def quality(lane: Lane) -> str:
+    """The metric and its value at the slider's place; empty where it has none. For HTML and for pixels."""
+    return f"{lane.metric} {amounts.value(lane.quality)}" if lane.quality is not None else ""
+
+
+def _prompt(row: Row) -> str:
+    prompt, before = row
+    again = f" <span class='soft'>({before + 1})</span>" if before else ""
+    return f"<span class='prompt'>{words.escape(prompt)}</span>{again}"
+
+
+def _cell(matrix: Matrix, lane: Lane, row: Row, space: int) -> str:
+    sample = matrix.pictures[lane.run.id, row]
+    if sample is None:
+        return "<span class='under'>nothing yet</span>"
+    stale = matrix.stale(sample)
+    badge = f"<span class='under stale'>{words.escape(stale)}</span>" if stale else ""
+    alt = words.escape(f"#{lane.run.id} {lane.run.name}, step {sample.step:,}: {sample.prompt}", quote=True)
+    return (
+        f"{image(sample.path, alt, space)}<span class='under'>{place_of(sample, matrix.by)} "
+        f"<span class='money'>{amounts.usd(sample.usd)}</span></span>{badge}"
+    )
+
+
+def place_of(sample: Sample, by: str) -> str:
+    """Where in its run a picture was drawn, without its dollars."""
+    seen = f", {amounts.count(sample.images)} images" if by == "images" else ""
+    return f"step {sample.step:,}{seen}"
