@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
@@ -18,6 +20,7 @@ T = TypeVar("T")
 FRESH_S = 2  # how old an answer may be
 NEWEST = 500  # runs that pages choose from; older ones have their address
 MOST_NAMED = 16  # older runs that one address may name
+_answers: dict[Hashable, tuple[float, Any]] = {}  # (when, what); each step on it is atomic, so threads may share it
 
 
 @st.cache_resource
@@ -31,28 +34,48 @@ def database() -> Database:
 
 
 def ask(query: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`query(database, …)`, answered from memory for two seconds. Raises what the query raises."""
-    return _ask(Home.find().db_url, query.__name__, query, args, kwargs)
+    """`query(database, …)`, answered from memory for two seconds. Raises what the query raises.
+
+    The answer is everybody's: not a copy, so nobody may change it.
+    """
+    url = Home.find().db_url
+    key = (url, query, _fixed(args), _fixed(kwargs))
+    known = _answers.get(key)
+    if known is not None and time.monotonic() - known[0] < FRESH_S:
+        return known[1]  # type: ignore[no-any-return]
+    answer = query(_database(url), *args, **kwargs)
+    now = time.monotonic()
+    for old in [other for other, (at, _) in list(_answers.items()) if now - at >= FRESH_S]:
+        _answers.pop(old, None)  # nothing is kept that nobody may see
+    _answers[key] = (now, answer)
+    return answer
 
 
-@st.cache_data(ttl=FRESH_S, max_entries=256, show_spinner=False)
-def _ask(url: str, name: str, _query: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _query(_database(url), *args, **kwargs)
+def _fixed(value: Any) -> Hashable:
+    """The value as the key of a dict: equal for equal values."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_fixed, value))
+    if isinstance(value, Mapping):
+        return tuple((name, _fixed(one)) for name, one in value.items())
+    try:
+        hash(value)
+    except TypeError:  # a record with a mapping in it
+        return tuple(_fixed(getattr(value, field.name)) for field in fields(value))
+    return value  # type: ignore[no-any-return]
 
 
-def recent() -> list[Run]:
-    """The newest runs, and those older ones that the address names, oldest first."""
-    newest = ask(queries.runs, limit=NEWEST)
+def recent(drawings: bool = False) -> list[Run]:
+    """The newest runs, and those older ones (or drawings) that the address names, oldest first."""
+    newest = ask(queries.runs, limit=NEWEST, drawings=drawings)
     named = [part for key in ("run", "runs") for part in st.query_params.get(key, "").split(",")]
     ids = sorted({int(part) for part in named if part.isascii() and part.isdigit() and len(part) < 19})
-    older = []
-    for run_id in ids[:MOST_NAMED]:
-        if newest and run_id < newest[0].id:
-            with contextlib.suppress(NotFound):
-                older.append(ask(queries.run, run_id))
-    return older + newest
+    known, named_only = {r.id for r in newest}, []
+    for run_id in [i for i in ids if newest and i not in known][:MOST_NAMED]:
+        with contextlib.suppress(NotFound):
+            named_only.append(ask(queries.run, run_id))
+    return sorted(named_only + newest, key=lambda r: r.id)
 
 
 def forget() -> None:
     """Drop cached answers after a write, so that the page shows what was just done."""
-    _ask.clear()
+    _answers.clear()

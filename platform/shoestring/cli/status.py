@@ -55,7 +55,7 @@ def _show_page(db: Database, limit: int, before: int | None, json_: bool) -> Non
 
     runs = queries.runs(db, limit=limit, before=before)
     older = bool(runs) and bool(queries.runs(db, limit=1, before=runs[0].id))
-    waits = {run.id: queries.why_waiting(db, run) for run in runs if run.state in ("queued", "blocked", "paused")}
+    waits = queries.why_each(db, [run for run in runs if run.state in ("queued", "blocked", "paused")])
     values = queries.last_values(db, [run.id for run in runs], ["train/loss", "val/loss"])
     if json_:
         rows = [_summary(run, values.get(run.id, {}), waits) for run in runs]
