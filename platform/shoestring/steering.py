@@ -80,9 +80,8 @@ def ask_point(db: Database, sweep_id: int, params: Mapping[str, Any], *, now: fl
             raise Conflict(
                 f"sweep {sweep.name} was asked for this point before", "it comes first when the sweep goes on"
             )
-        told = {"sweep": sweep_id, "params": point}
-        row = {"at": at, "kind": POINT, "run_id": None, "token": None, "detail": told}
-        return int(conn.execute(insert(events).values(row).returning(events.c.id)).scalar_one())
+        told = {"at": at, "kind": POINT, "detail": {"sweep": sweep_id, "params": point}}
+        return int(conn.execute(insert(events).values(told).returning(events.c.id)).scalar_one())
 
 
 def asked_points(db: Database, sweep_id: int) -> dict[int, dict[str, Any]]:

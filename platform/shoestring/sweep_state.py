@@ -53,7 +53,9 @@ def at_rungs(db: Database, sweep: Sweep) -> list[tuple[float, Rung]]:
     """Each rung of a sweep that has any, with its planned dollars; where trials end is none."""
     usd, metric = (sweep.spec.get("rungs") or {}).get("usd", [])[:-1], next(iter(sweep.spec["objectives"]))
     trials = queries.trials(db, sweep.id) if usd else []
-    runs = {t.run_id: queries.run(db, t.run_id) for t in trials if t.run_id is not None}
+    own = {run.id: run for run in queries.runs(db, sweep_id=sweep.id)} if usd else {}
+    ids = [t.run_id for t in trials if t.run_id is not None]
+    runs = {i: own[i] if i in own else queries.run(db, i) for i in ids}  # a warm start's runs are another sweep's
     found = who_is_in(db, trials, runs, queries.promotions(db, list(runs)), metric, usd)
     return list(zip(usd, found, strict=True))
 

@@ -131,7 +131,9 @@ def quality_per_dollar(
     )
     front = front_of(points, way)
     first = goal.first if goal else None
-    bright = {p.run_id for p in points if p.running} | {p.run_id for p in front} | {picked, first and first.run_id}
+    bright = (
+        {p.run_id for p in points if p.running} | {p.run_id for p in front} | {picked, first.run_id if first else None}
+    )
     for point in points:
         if len(points) <= CURVES_UP_TO or point.run_id in bright:
             _path(figure, point, colours)
@@ -142,7 +144,7 @@ def quality_per_dollar(
         _marks(figure, points, metric, colours, bright, picked)
     named = list(points)
     if len(points) > NAMED_UP_TO:  # those that are asked for, then the front from its best end, then what runs
-        asked = [p for p in points if p.run_id in (picked, first and first.run_id)]
+        asked = [p for p in points if p.run_id in (picked, first.run_id if first else None)]
         running = [p for p in points if p.running]
         named = list({p.run_id: p for p in (*asked, *reversed(front), *running)}.values())[:NAMED_UP_TO]
     _name(figure, named, front, (low, high), log, colours)

@@ -76,6 +76,7 @@ def of_trials(sweep: Sweep, done: Sequence[Trial], runs: Mapping[int, Run], qual
     def usd(trial: Trial) -> float:
         if cost is not None:
             return trial.values[cost]
-        return runs[trial.run_id].spent_usd if trial.run_id in runs else 0.0
+        run = runs.get(trial.run_id or 0)
+        return run.spent_usd if run else 0.0
 
     return [Point(t.run_id or t.number + 1, f"trial {t.number}", usd(t), t.values[quality]) for t in done]

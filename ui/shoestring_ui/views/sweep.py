@@ -10,12 +10,13 @@ import streamlit as st
 from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
 
-from shoestring_ui import amounts, frames, takeaways, words
+from shoestring_ui import amounts, frames, takeaways, verbs, words
 from shoestring_ui.charts import quality_per_dollar
 from shoestring_ui.points import objectives, of_trials, quality_goal
 from shoestring_ui.store import ask
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
 from shoestring_ui.theme import palette
+from shoestring_ui.views.steer import steer
 from shoestring_ui.widgets import chart, grid, head, live, nothing, section
 from shoestring_ui.words import Figure
 
@@ -39,13 +40,16 @@ def page() -> None:
         sweep = next(s for s in ask(queries.sweeps) if str(s.id) == chosen)
         trials = ask(queries.trials, sweep.id)
         runs = {r.id: r for r in ask(queries.runs, sweep_id=sweep.id)}
+        verbs.outcomes()
         st.html(words.figures(_figures(sweep, trials, runs)))
         if sweep.max_usd:
             st.html(words.bar(sweep.spent_usd, 0.0, sweep.max_usd))
         if not trials:
             st.html(words.empty("No trial yet", "Trials are proposed one at a time.", "shoestring work"))
+            steer(sweep, trials, runs)
             return
         _charts(sweep, trials, runs)
+        steer(sweep, trials, runs)
         _table(sweep, trials, runs)
 
     live(body, next(s for s in sweeps if str(s.id) == chosen).state == "running")
