@@ -186,8 +186,8 @@ def test_the_queue_says_needs_attempt_next_retry_forecast_and_age(project: Proje
     runs.finish(project.db, lease, Result(lease.token, "failed", "crash", "died", 10), 1000, jitter=1.0)
     forget()
     (row,) = draw("queued").dataframe[0].value.to_dict("records")
-    assert row["needs"] == "this-machine, cpu" and row["attempts"] == 1
-    assert row["next retry"].startswith("in ") and row["forecast"] == USD and row["p90"] == 0.022
+    assert row["needs"] == "this-machine, cpu" and row["attempt"].startswith("1, next in ")
+    assert row["forecast"] == USD and row["p90"] == 0.022
     assert row["age"].startswith("1 min") and row["priority"] == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 from shoestring import actions, queries
@@ -88,15 +89,17 @@ def allowed(name: str, runs: Sequence[Run]) -> list[int]:
     return [run.id for run in runs if VERBS[name].allowed(run)]
 
 
-def button(name: str, run_ids: Sequence[int], key: str, label: str = "") -> None:
-    """A button that does the verb to these runs; without any it cannot be pressed. Cancel asks once.
+def button(name: str, run_ids: Sequence[int], key: str, label: str = "", first: bool = False) -> None:
+    """A button that does the verb to these runs; without any it cannot be pressed. Cancel asks once. `first`: it is
+    what the page is there for.
 
     It acts in a callback, before the page is drawn again: a click is not lost when the run has moved on meanwhile.
     """
     verb, ids = VERBS[name], list(run_ids)
     label = label or name
     if name != "Cancel":
-        st.button(label, key=key, disabled=not ids, help=verb.means, on_click=do, args=(name, ids))
+        kind: Literal["primary", "secondary"] = "primary" if first else "secondary"
+        st.button(label, key=key, type=kind, disabled=not ids, help=verb.means, on_click=do, args=(name, ids))
         return
     with st.popover(label, disabled=not ids, key=f"{key}-ask"):
         st.write("A cancelled run cannot be resumed. Its checkpoints stay, and a retry starts a new run.")

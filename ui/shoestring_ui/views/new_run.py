@@ -65,7 +65,8 @@ def _start(home: Home) -> tuple[str, str]:
             text = drafts.of_run(run)
             who = f"<a href='run?run={run.id}' target='_self'>#{run.id} {words.escape(run.name)}</a>"
             also = " It went on from another run's checkpoint; this begins anew." if run.config.get("start") else ""
-            st.html(f"<p class='note'>A copy of {who}: its request with every default filled in.{also}</p>")
+            file = "Or <a href='new' target='_self'>start from a file</a>."
+            st.html(f"<p class='note'>A copy of {who}: its request with every default filled in.{also} {file}</p>")
             return f"run-{run.id}", text
     except ShoestringError as problem:
         st.warning(words.in_markdown(f"{problem.message}. {problem.hint}"))

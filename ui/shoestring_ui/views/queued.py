@@ -44,7 +44,8 @@ def _body() -> None:
         chosen = _table(line.first, "queue")
         _act(chosen, ("Pause", "Resume", "Cancel"))
     else:
-        st.html(words.empty("The queue is empty", "Every run has ended.", "shoestring submit experiments.yaml"))
+        said = "Every run has ended. Write another under New run, or:"
+        st.html(words.empty("The queue is empty", said, "shoestring submit experiments.yaml"))
     section("Workers")
     _workers(workers, {r.id: r for r in line.first})
     if ended:
@@ -84,13 +85,15 @@ def _table(runs: Sequence[Run], name: str) -> list[Run]:
     """The rows as a table that can be chosen from; return what is chosen."""
     now, waits = time.time(), ask(queries.why_each, [r for r in runs if r.state in WAITING])
     data = pd.DataFrame([_row(r, waits, now) for r in runs])
+    data = data if name == "queue" else data.drop(columns=["priority", "needs"])
     config = {
         "": st.column_config.TextColumn(width=32),
         "page": st.column_config.LinkColumn("#", display_text=r"run=(\d+)", width=48),
-        "run": st.column_config.TextColumn(width="medium"),
-        "why": st.column_config.TextColumn("why waiting" if name == "queue" else "reason", width="large"),
-        "needs": st.column_config.TextColumn(width="medium"),
-        "age": st.column_config.TextColumn("age" if name == "queue" else "ended"),
+        "run": st.column_config.TextColumn(width=160),
+        "why": st.column_config.TextColumn("why waiting" if name == "queue" else "reason", width=264),
+        "needs": st.column_config.TextColumn(width=136),
+        "attempt": st.column_config.TextColumn(width=96),
+        "age": st.column_config.TextColumn("age" if name == "queue" else "ended", width=104),
     }
     rows = hash(tuple(r.id for r in runs))  # a choice is of rows, so it is forgotten when they are other runs
     event = grid(data, f"{name}-{rows}", MONEY, config, on_select="rerun", selection_mode="multi-row")
@@ -105,11 +108,10 @@ def _row(run: Run, waits: Mapping[int, str], now: float) -> dict[str, object]:
         "page": f"run?run={run.id}",
         "run": run.name,
         "state": state_words(run.state),
-        "why": _why(run, waits),
         "priority": run.priority,
         "needs": _needs(run),
-        "attempts": run.attempts,
-        "next retry": _next_retry(run, now),
+        "why": _why(run, waits),
+        "attempt": f"{run.attempts:,}{_next_retry(run, now)}",
         "forecast": run.planned_usd,
         "p90": run.plan.get("usd", {}).get("p90"),
         "spent": run.spent_usd,
@@ -130,10 +132,10 @@ def _needs(run: Run) -> str:
 
 
 def _next_retry(run: Run, now: float) -> str:
-    """When a run that has failed before may be taken again; nothing for a first attempt."""
+    """When a run that has failed before may be taken again: `, next in 8 s`; nothing for a first attempt."""
     if run.state != "queued" or not run.attempts:
         return ""
-    return f"in {amounts.span(run.run_after - now)}" if run.run_after > now else "now"
+    return f", next in {amounts.span(run.run_after - now)}" if run.run_after > now else ", next now"
 
 
 def _act(chosen: Sequence[Run], names: Sequence[str]) -> None:
@@ -171,7 +173,7 @@ def _workers(workers: Sequence[Worker], runs: dict[int, Run]) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             ids = [w.id for w in busy]
             names = {w.id: f"{w.host}:{w.pid}" for w in busy}
-            st.selectbox("Worker", ids, format_func=names.__getitem__, key=verbs.WORKER, width=240)
+            st.selectbox("Worker", ids, format_func=names.__getitem__, key=verbs.WORKER, width=176)
             st.button("Drain", key="drain", help="It ends after its current run.", on_click=verbs.drain)
             means = "It takes no more runs, and the run that it holds is paused after a checkpoint."
             st.button("Stop", key="stop", help=means, on_click=verbs.stop)

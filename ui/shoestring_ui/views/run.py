@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 from shoestring import queries
-from shoestring.records import Run
+from shoestring.records import DRAWING, Run
 
 from shoestring_ui import amounts, words
 from shoestring_ui.charts import X_AXES
@@ -83,9 +83,14 @@ def _failure(run: Run) -> str:
         f"<p>{words.escape(run.failure_detail or 'The trainer ended without saying why.')}</p>"
         f"<pre>{words.escape(last)}</pre>"
         f"<p>It cost {words.money(amounts.usd(run.spent_usd))} and stopped at step {run.step:,} of {run.n_steps:,}. "
-        f"{kept}Put right what the log says, then press Retry below, or:</p>"
-        f"<pre>shoestring retry {run.id}</pre></div>"
+        f"{kept}{_what_now(run)}</div>"
     )
+
+
+def _what_now(run: Run) -> str:
+    if run.failure_class == "poisonous":
+        return "What is stored of it cannot be trained, so submit its experiment once more.</p>"
+    return f"Put right what the log says, then press Retry below, or:</p><pre>shoestring retry {run.id}</pre>"
 
 
 def _figures(run: Run) -> list[words.Figure]:
@@ -118,7 +123,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     pairs = [
         ("Run", f"{words.swatch(run.id, palette())} #{run.id}, {words.escape(run.kind)}"),
         ("Experiment", f"{words.escape(run.experiment)}, seed {run.seed}"),
-        ("Continues", parent),
+        (_relation(run), parent),
         ("Price", words.money(rate) + f" {words.escape(str(price.get('hardware', '')))}" if rate else ""),
         ("Parameters", amounts.count(run.plan.get("parameters"))),
         ("FLOPs", amounts.count(run.plan.get("flop"))),
@@ -143,6 +148,13 @@ def _charts(run: Run) -> None:
 def _told(run: Run) -> Run:
     """The run without the remark that stands at the top of this page already."""
     return replace(run, inexact="")
+
+
+def _relation(run: Run) -> str:
+    """What the run is to its parent."""
+    if run.kind == DRAWING:
+        return "Draws from"
+    return "Continues" if run.config.get("start") else "Tries again"
 
 
 def _system(run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from shoestring import queries
 from shoestring.queries import Meter
-from shoestring.records import Run
+from shoestring.records import DRAWING, Run
 
 from shoestring_ui import amounts, verbs
 from shoestring_ui.store import ask
@@ -28,13 +28,13 @@ def actions(run: Run) -> None:
             verbs.button("Resume", [run.id], key="run-resume")
         for name in ("Retry", "Pause", "Cancel"):
             if verbs.VERBS[name].allowed(run):
-                verbs.button(name, [run.id], key=f"run-{name.lower()}")
+                verbs.button(name, [run.id], key=f"run-{name.lower()}", first=run.state == "failed")
         _filing(run)
         st.html(f"<p class='links'>{' '.join(_links(run))}</p>")
 
 
 def _links(run: Run) -> list[str]:
-    found = [f"<a href='new?from={run.id}' target='_self'>Clone</a>"] if run.kind != "drawing" else []
+    found = [f"<a href='new?from={run.id}' target='_self'>Clone</a>"] if run.kind != DRAWING else []
     if run.sweep_id is not None:
         found.append(f"<a href='sweep?sweep={run.sweep_id}' target='_self'>Promote on its sweep's page</a>")
     return found
