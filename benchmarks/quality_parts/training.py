@@ -11,17 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch.nn.functional as F
 from quality_parts.recipes import Recipe
-from shoestring_trainer.config import DataConfig, Evaluate, TrainConfig
+from shoestring_trainer.config import DataConfig, Evaluate
 from shoestring_trainer.data import DataSet
-from shoestring_trainer.mixture import Mixture, Pick
+from shoestring_trainer.diffusion import Denoiser
+from shoestring_trainer.masking import Keep
 from shoestring_trainer.model import Captions
 from shoestring_trainer.step import Training, build
 from shoestring_trainer.val_loss import ValLoss
-from torch import Tensor
+from torch import Tensor, nn
 
 EVALUATE = Evaluate(every_steps=1, n_images=256)
-WARM_STEPS, TIMED_STEPS = 4, 16
+WARM_STEPS, TIMED_STEPS = 2, 8
 
 
 @dataclass(frozen=True)
@@ -36,59 +38,46 @@ class Point:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: its curve, and the network's last averages for drawing."""
+    """A finished training: its curve, and the denoiser with its last averages."""
 
-    config: TrainConfig
     training: Training
+    denoiser: Denoiser
     points: list[Point]
-    data: DataSet
 
     def record(self) -> dict:
         """What is kept of it: plain values."""
-        last = self.points[-1]
+        config, last = self.training.config, self.points[-1]
         return {
-            "name": self.config.name, "seed": self.config.seed, "steps": last.step, "images": last.images,
+            "name": config.name, "seed": config.seed, "steps": last.step, "images": last.images,
             "cpu_s": last.cpu_s, "parameters": sum(p.numel() for p in self.training.net.parameters()),
             "points": [asdict(point) for point in self.points],
         }  # fmt: skip
 
 
-class PaddedSet(DataSet):
-    """A data set whose captions are all `tokens` long, the padding zero and treated as words (the public code)."""
+class Padded(nn.Module):
+    """A network whose captions are padded with zeros to `tokens`; the padding counts as words (the public code)."""
 
-    tokens = 77
+    def __init__(self, net: nn.Module, tokens: int) -> None:
+        super().__init__()
+        self.net, self.tokens = net, tokens
 
-    def batch(self, indices: object, pad_to: int | None = None) -> tuple[Tensor, Captions]:
-        x, captions = super().batch(indices, self.tokens)  # type: ignore[arg-type]
-        return x, Captions(captions.states)
-
-    def prompt_states(self, prompts: Sequence[str]) -> Captions:
-        states, _ = super().prompt_states(prompts)
-        padded = states.new_zeros(len(states), self.tokens, states.shape[2])
-        padded[:, : states.shape[1]] = states
-        return Captions(padded)
-
-
-class PaddedMixture(Mixture):
-    """A mixture of one padded set."""
-
-    def __init__(self, config: DataConfig, seed: int) -> None:
-        super().__init__(config, seed)
-        self.main = PaddedSet.open(config.path)
-        self.sets = [self.main]
-
-    def batch(self, picks: Sequence[Pick], pad_to: int | None = None) -> tuple[Tensor, Captions]:
-        return self.main.batch([index for _, index in picks])
+    def forward(self, x: Tensor, c_noise: Tensor, captions: Captions, keep: Keep | None = None) -> Tensor:
+        """As `DiT.forward`."""
+        states = F.pad(captions.states, (0, 0, 0, self.tokens - captions.states.shape[1]))  # (B, tokens, Dc)
+        return self.net(x, c_noise, Captions(states), keep)
 
 
 def prepared(recipe: Recipe, data: DataConfig, seed: int, steps: Sequence[int]) -> Training:
     """The training at step 0, with padded captions where the recipe has them."""
     training = build(recipe.job(data, seed, steps))
+    return replace(training, denoiser=with_padding(recipe, training.denoiser))
+
+
+def with_padding(recipe: Recipe, denoiser: Denoiser) -> Denoiser:
+    """The denoiser as the recipe uses it: captions padded, or left as they are."""
     if recipe.caption_tokens is None:
-        return training
-    padded = PaddedMixture(data, seed)
-    padded.main.tokens = recipe.caption_tokens
-    return replace(training, mixtures=tuple(padded for _ in training.mixtures))
+        return denoiser
+    return replace(denoiser, net=Padded(denoiser.net, recipe.caption_tokens))
 
 
 def step_seconds(recipe: Recipe, data: DataConfig, seed: int) -> list[float]:
@@ -129,8 +118,8 @@ def train(
         training.update(step)
         if step + 1 in at:
             spent += time.process_time() - began
-            losses = val(training.evaluator().denoise)
+            losses = val(with_padding(recipe, training.evaluator()).denoise)
             points.append(Point(spent, step + 1, (step + 1) * training.config.batch_size, losses))
             tick(points[-1])
             began = time.process_time()
-    return Trained(training.config, training, points, main)
+    return Trained(training, with_padding(recipe, training.evaluator()), points)

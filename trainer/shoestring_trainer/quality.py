@@ -55,20 +55,21 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.n < 3 or not 1 <= args.batch <= 64 or args.steps < 1:
         parser.error("--n at least 3, --batch 1 to 64, --steps at least 1")
-    measured = measure(args)
+    from shoestring_trainer.restore import restore
+
+    restored = restore(args.run_dir, args.untrained, args.raw)
+    measured = measure(restored, args) | {"untrained": args.untrained, "raw": args.raw}
     write_atomic(args.out, json.dumps(measured, indent=1, allow_nan=False).encode())
     return 0
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Draw, extract features, compare. Raises TrainFailure."""
+def measure(restored: Restored, args: argparse.Namespace) -> dict[str, Any]:
+    """Draw, extract features, compare; of `args` n, seed, steps, guidance and batch count. Raises TrainFailure."""
     from shoestring_trainer import metrics
     from shoestring_trainer.features import FeatureNet, real_features
-    from shoestring_trainer.restore import restore
     from shoestring_trainer.seeds import generator
 
     began = time.monotonic()
-    restored = restore(args.run_dir, args.untrained, args.raw)
     data, net = restored.data, FeatureNet()
     held_out, fit = held_out_pictures(data, args.seed, MAX_REAL), some_of(data.train, args.seed, MAX_FIT)
     real = real_features(net, data, held_out, _progress("features of real pictures", len(held_out)))
@@ -98,8 +99,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "n_fit": len(fit),
         "n_captions": len(captions),
         "step": restored.step,
-        "untrained": args.untrained,
-        "raw": args.raw,
         "seed": args.seed,
         "sampler": "dpmpp2m",
         "n_steps": args.steps,
