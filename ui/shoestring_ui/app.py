@@ -7,6 +7,7 @@ from shoestring import queries
 from shoestring.errors import EnvironmentProblem
 
 from shoestring_ui import masthead, theme, words
+from shoestring_ui.gate import guard
 from shoestring_ui.store import ask
 from shoestring_ui.views import compare, costs, new_run, overview, queued, run, samples, sweep
 
@@ -27,6 +28,7 @@ def main() -> None:
     st.set_page_config(page_title="Shoestring", layout="wide", initial_sidebar_state="collapsed")
     st.html(theme.css(theme.palette()))
     st.logo(theme.wordmark(theme.palette()), size="small")
+    guard()
     pages = [st.Page(draw, title=title, url_path=path, default=path == "overview") for title, draw, path in PAGES]
     chosen = st.navigation(pages, position="top")
     try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shoestring.home import Home
 def shown_text() -> str:
     """All text of the overview page. Raises RuntimeError when the page shows an exception."""
     logging.getLogger("streamlit").setLevel(logging.ERROR)  # it misses a browser; that is the point
+    os.environ["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # nobody is served, so nobody has to sign in
     from streamlit.testing.v1 import AppTest
 
     page = AppTest.from_file(str(Path(__file__).with_name("app.py")), default_timeout=60).run()

@@ -40,11 +40,13 @@ def ui(
     home, _ = open_project()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends with this process
     secrets = sign_in.read_secrets(home.root)
-    if not sign_in.is_loopback(address):
+    closed = "auth" in secrets
+    if closed or not sign_in.is_loopback(address):
         refuse_open(address, sign_in.problem(secrets), home.root)
     argv = ui_argv(address, port)
-    closed = "auth" in secrets
-    url = secrets["auth"]["redirect_uri"].removesuffix(sign_in.CALLBACK) if closed else f"http://{address}:{port}"
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    if closed:
+        url = secrets["auth"]["redirect_uri"].removesuffix(sign_in.CALLBACK).replace("{port}", str(port))
     env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
     with subprocess.Popen(argv, cwd=home.root, env=env, stdin=subprocess.DEVNULL) as server:
         try:
@@ -64,12 +66,13 @@ def ui(
 
 
 def refuse_open(address: str, wrong: str, root: Path) -> None:
-    """Raises UsageError when anybody on the network could look without signing in."""
-    from shoestring.sign_in import FILE, KEYS
+    """Raises UsageError where everybody has to sign in and nobody could."""
+    from shoestring.sign_in import FILE, KEYS, is_loopback
 
     if wrong:
+        where = "[auth] is begun" if is_loopback(address) else f"--address {address} is beyond this machine"
         raise UsageError(
-            f"--address {address} is beyond this machine, and nobody could sign in there: {wrong}",
+            f"{where}, and nobody could sign in: {wrong}",
             f"write [auth] with {', '.join(KEYS)} into {root / FILE} (docs/security.md shows one), or stay here and "
             f"make a tunnel: ssh -L 8501:{LOOPBACK}:8501 HOST",
         )
