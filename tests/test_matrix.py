@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from shoestring.records import Run, Sample, Series
-from shoestring_ui.matrix import BY, Matrix, build, floor, pick, places, quality_at, sort_rows, stale_by, start
+from shoestring_ui.matrix import BY, Matrix, build, common, floor, pick, places, quality_at, sort_rows, stale_by, start
 
 BLANK: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "dict[str, Any]": {}, "tuple[str, ...]": ()}
 
@@ -83,6 +83,12 @@ def test_unasked_the_slider_stands_where_all_finished_runs_have_been():
     assert start([a_run(i, state="running") for i in (1, 2, 3)], samples, "step") == 40
 
 
+def test_unasked_every_finished_run_has_a_picture():
+    samples = [picture(1, 10, 0.01), picture(1, 20, 0.02), picture(2, 50, 0.05), picture(2, 90, 0.09)]
+    runs = [a_run(1), a_run(2)]
+    assert common(runs, samples, "step") == 20 and start(runs, samples, "step") == 50
+
+
 def test_ends_of_runs_that_differ_by_a_step_count_as_the_same_dollars():
     samples = [picture(1, 50, 0.5), picture(1, 100, 1.0), picture(2, 50, 0.502), picture(2, 100, 1.012)]
     at = start([a_run(1), a_run(2)], samples, "equal dollars")
@@ -109,11 +115,19 @@ def test_an_old_picture_says_by_how_much():
     assert stale_by(one, "equal dollars", 0.015) == "stale by $0.00500" and stale_by(one, "latest", 9) == ""
 
 
-def test_a_run_s_quality_is_its_last_value_at_the_place():
+def test_a_run_s_quality_is_its_last_value_at_the_place_and_says_whether_it_is_young():
     ours = curve(1, {0: 2.0, 10: 1.0, 20: 0.5, 30: float("nan"), 40: 0.25})
-    assert [quality_at(ours, "step", at) for at in (0, 9, 10, 39, 40)] == [2.0, 2.0, 1.0, 0.5, 0.25]
-    assert quality_at(ours, "images", 160) == 1.0 and quality_at(ours, "equal dollars", 0.02) == 0.5
-    assert quality_at(ours, "latest", 0) == 0.25 and quality_at(curve(1, {10: 1.0}), "step", 5) is None
+    assert [quality_at(ours, "step", at) for at in (0, 9, 10, 39, 40)] == [
+        (2.0, True), (2.0, False), (1.0, True), (0.5, False), (0.25, True),
+    ]  # fmt: skip
+    assert quality_at(ours, "images", 160) == (1.0, True) and quality_at(ours, "equal dollars", 0.02) == (0.5, True)
+    assert quality_at(ours, "latest", 0) == (0.25, True) and quality_at(curve(1, {10: 1.0}), "step", 5) is None
+
+
+def test_a_quality_measured_long_before_the_place_makes_no_winner():
+    samples = [picture(r, 40, 0.04) for r in (1, 2)]
+    made = matrix([a_run(1), a_run(2)], samples, [curve(1, {40: 0.5}), curve(2, {10: 0.1})], "step", 40)
+    assert made.takeaway == "2 runs at step 40." and [lane.quality for lane in made.lanes] == [0.5, 0.1]
 
 
 def test_heads_say_what_differs_the_quality_and_the_dollars_at_the_place():

@@ -32,6 +32,7 @@ class Lane:
     metric: str
     quality: float | None
     usd: float | None
+    young: bool = False  # the quality was measured at the slider's place, not before it
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,23 @@ def floor(sorted_places: Sequence[float], asked: float) -> float:
     return max((p for p in sorted_places if p <= asked * (1 + ROUNDED)), default=sorted_places[0])
 
 
-def start(runs: Sequence[Run], samples: Sequence[Sample], by: str) -> float:
-    """Where the slider stands unasked: the furthest that all finished runs have reached, else the end."""
-    finished = {r.id for r in runs if r.state == "succeeded"}
-    reached: dict[int, float] = {}
-    for sample in samples:
-        if sample.run_id in finished:
-            reached[sample.run_id] = max(where(sample, by), reached.get(sample.run_id, 0.0))
+def common(runs: Sequence[Run], samples: Sequence[Sample], by: str) -> float:
+    """The furthest place that all finished runs have reached; the last one where none has finished."""
+    reached = _ends(runs, samples, by)
     among = places(samples, by)
-    return floor(among, min(reached.values()) * (1 + REACH)) if reached else among[-1]
+    return floor(among, min(last for _, last in reached) * (1 + REACH)) if reached else among[-1]
+
+
+def start(runs: Sequence[Run], samples: Sequence[Sample], by: str) -> float:
+    """Where the slider stands unasked: as far as all finished runs have come, or where each has a picture."""
+    begun = max((first for first, _ in _ends(runs, samples, by)), default=0.0)
+    return max(common(runs, samples, by), floor(places(samples, by), begun * (1 + REACH)))
+
+
+def _ends(runs: Sequence[Run], samples: Sequence[Sample], by: str) -> list[tuple[float, float]]:
+    """Where each finished run has its first and its last picture."""
+    found = {r.id: [where(s, by) for s in samples if s.run_id == r.id] for r in runs if r.state == "succeeded"}
+    return [(min(mine), max(mine)) for mine in found.values() if mine]
 
 
 def pick(samples: Sequence[Sample], by: str, at: float) -> Sample | None:
@@ -109,15 +118,13 @@ def unit(by: str) -> str:
     return {"step": "steps", "images": "images"}.get(by, "dollars")
 
 
-def quality_at(series: Series, by: str, at: float) -> float | None:
-    """The metric's last value at or before `at`, as near after it as a run's end may lie; None before its first."""
-    axis = getattr(series, AXES[by]) if AXES[by] else []
-    inside = [
-        value
-        for i, value in enumerate(series.value)
-        if math.isfinite(value) and (by == "latest" or axis[i] <= at * (1 + REACH))
-    ]
-    return inside[-1] if inside else None
+def quality_at(series: Series, by: str, at: float) -> tuple[float, bool] | None:
+    """The metric's last value at or before `at` (or as near after it as a run's end may lie), and whether it is as
+    young as a picture must be. None before its first."""
+    axis = [float(x) for x in getattr(series, AXES[by])] if AXES[by] else [at] * len(series.value)
+    known = [(value, x) for value, x in zip(series.value, axis, strict=True) if math.isfinite(value)]
+    inside = [(value, x) for value, x in known if x <= at * (1 + REACH)]
+    return (inside[-1][0], at - inside[-1][1] <= STALE * at) if inside else None
 
 
 def sort_rows(samples: Sequence[Sample]) -> dict[tuple[int, Row], list[Sample]]:
@@ -146,9 +153,9 @@ def build(
     for i, run in enumerate(runs):
         newest = max((s for row in rows if (s := shown[run.id, row])), key=lambda s: s.step, default=None)
         curve = curves.get(run.id)
-        value = quality_at(curve, by, at) if curve else None
+        value, young = (curve and quality_at(curve, by, at)) or (None, False)
         usd = newest.usd if newest else None
-        lanes.append(Lane(run, tuple(telling(found, i)), curve.key if curve else "", value, usd))
+        lanes.append(Lane(run, tuple(telling(found, i)), curve.key if curve else "", value, usd, young))
     said = _takeaway(lanes, [s for s in shown.values() if s], by, at)
     return Matrix(tuple(lanes), rows, shown, by, at, said)
 
@@ -163,8 +170,8 @@ def _takeaway(lanes: Sequence[Lane], found: Sequence[Sample], by: str, at: float
 
 
 def _best(lanes: Sequence[Lane]) -> str:
-    """Who is ahead, where all have the same metric and it means the same for all."""
-    rated = [lane for lane in lanes if lane.quality is not None]
+    """Who is ahead, where all have the same metric, measured there, and it means the same for all."""
+    rated = [lane for lane in lanes if lane.quality is not None and lane.young]
     metrics = {lane.metric for lane in rated}
     if len(rated) < 2 or len(rated) < len(lanes) or len(metrics) > 1:
         return ""

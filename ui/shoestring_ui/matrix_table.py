@@ -47,7 +47,7 @@ def quality(lane: Lane) -> str:
 def _prompt(row: Row) -> str:
     prompt, before = row
     again = f" <span class='soft'>({before + 1})</span>" if before else ""
-    return f"<span class='prompt'>{words.escape(prompt)}</span>{again}"
+    return f"<span class='prompt' title='{words.escape(prompt, quote=True)}'>{words.escape(prompt)}</span>{again}"
 
 
 def _cell(matrix: Matrix, lane: Lane, row: Row, space: int) -> str:

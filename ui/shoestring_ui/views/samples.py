@@ -12,7 +12,7 @@ from shoestring import queries
 from shoestring.records import Run, Sample, Series
 
 from shoestring_ui import amounts, contact_sheet, words
-from shoestring_ui.matrix import AXES, BY, Matrix, build, floor, pick, places, sort_rows, start
+from shoestring_ui.matrix import AXES, BY, Matrix, build, common, floor, pick, places, sort_rows, start
 from shoestring_ui.matrix_table import table
 from shoestring_ui.pictures import first_shown
 from shoestring_ui.store import FRESH_S, ask, recent
@@ -44,7 +44,7 @@ def page() -> None:
 
 
 def _unasked(runs: Sequence[Run]) -> list[int]:
-    """What is shown first: of the runs that stand for their project, those with a picture where the slider begins."""
+    """What is shown first: of the runs that stand for their project, those with a picture at what all have spent."""
     ids = first_shown(runs)
     if "runs" in st.query_params:
         return ids
@@ -53,7 +53,7 @@ def _unasked(runs: Sequence[Run]) -> list[int]:
     every = [s for found in samples.values() for s in found]
     if not every:
         return ids
-    at = start(ours, every, BY[0])
+    at = common(ours, every, BY[0])
     return [i for i in ids if pick(samples[i], BY[0], at)]
 
 
@@ -105,7 +105,7 @@ def _controls(runs: Sequence[Run], samples: Sequence[Sample]) -> tuple[str, floa
                   on_click=go(lambda: among[min(here + 1, len(among) - 1)]))  # fmt: skip
         st.number_input(
             "Exactly", 0.0, among[-1], step=max(b - a for a, b in itertools.pairwise(among)), key=exactly,
-            format="%.6g", width=136, on_change=go(lambda: float(st.session_state[exactly])),
+            format="%.6g", width=152, on_change=go(lambda: float(st.session_state[exactly])),
         )  # fmt: skip
     return by, at
 
