@@ -65,6 +65,8 @@ UI_MAY_IMPORT = {
     "intake",
     "draw_plan",
     "provenance",
+    "quotes",
+    "run_plan",
     "spec_parts",
 }
 

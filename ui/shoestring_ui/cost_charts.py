@@ -14,7 +14,7 @@ from shoestring.bands import Band
 from shoestring.forecasts import Forecast
 from shoestring.records import MICRO, OUTCOMES
 
-from shoestring_ui.amounts import usd
+from shoestring_ui.amounts import count, share, usd
 from shoestring_ui.charts import frame, money_axis, thin, tint
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
@@ -74,6 +74,23 @@ def burn_down(course: Sequence[tuple[float, int]], cap_usd: float, kept_usd: flo
             marker={"symbol": "line-ew-open", "size": 9, "color": colours.money},
             hovertemplate=f"{usd(kept_usd)} kept back<extra></extra>", cliponaxis=False,
         )  # fmt: skip
+    return figure
+
+
+def flop_by_part(flop: Mapping[str, float], colours: Palette) -> go.Figure:
+    """Training FLOPs by component of the model, the largest on top; each bar says its share."""
+    names, whole = list(flop)[::-1], sum(flop.values())
+    figure = frame(colours, 56 + 32 * max(1, len(names)))
+    shares = [share(flop[name], whole) for name in names]
+    figure.add_bar(
+        x=[flop[name] for name in names], y=[name.replace("_", " ") for name in names], orientation="h",
+        marker={"color": colours.soft}, text=shares, textposition="outside", cliponaxis=False,
+        textfont={"family": MONO, "size": 11, "color": colours.ink}, customdata=[count(flop[name]) for name in names],
+        hovertemplate="<b>%{y}</b><br>%{customdata}FLOP, %{text}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title_text="training FLOPs", exponentformat="power", nticks=5)
+    figure.update_yaxes(showgrid=False, ticks="", showline=False)
+    figure.update_layout(bargap=0.4)
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from shoestring.forecasts import Forecast
+from shoestring.quotes import Quote
 from shoestring.ranking import Ranking
 from shoestring.records import MICRO, OUTCOMES, Run, Series, Sweep, Trial
 
@@ -60,6 +61,25 @@ def of_ranking(ranking: Ranking, values: Mapping[int, float]) -> pd.DataFrame:
             for p in ranking.places
         ]
     )  # fmt: skip
+
+
+def of_parts(flop: Mapping[str, float]) -> pd.DataFrame:
+    """Training FLOPs by component."""
+    whole = sum(flop.values())
+    return pd.DataFrame([{"component": name, "FLOPs": n, "share": n / whole} for name, n in flop.items()])
+
+
+def of_quotes(quotes: Mapping[str, Quote]) -> pd.DataFrame:
+    """One run on every row of the catalogue."""
+    rows = []
+    for name, one in quotes.items():
+        usd, hours = one.needs.usd, one.needs.hours
+        known = {"fits": one.fits, "known by": one.how, "note": one.note}
+        money = {"dollars p10": usd.p10, "dollars p50": usd.p50, "dollars p90": usd.p90}
+        spot = one.spot_usd.p50 if one.spot_usd else None
+        rows.append({"hardware": name, **money, "spot p50": spot, "hours p50": hours.p50,
+                     "memory GB": one.needs.memory_bytes.p50 / 1e9, **known})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def of_curves(series: Sequence[Series], names: Mapping[int, str], metric: str) -> pd.DataFrame:

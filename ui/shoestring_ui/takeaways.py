@@ -7,10 +7,11 @@ from statistics import fmean
 
 from shoestring.odds import Odds
 from shoestring.queries import Purse
+from shoestring.quotes import Quote
 from shoestring.ranking import Ranking, value_at
 from shoestring.records import MICRO, WASTED, Series, Trial
 
-from shoestring_ui.amounts import share, usd, value
+from shoestring_ui.amounts import share, span, usd, value
 from shoestring_ui.charts import X_AXES, Point, front_of
 from shoestring_ui.differences import short, shown
 from shoestring_ui.reaches import Goal
@@ -87,6 +88,27 @@ def of_equal(ranking: Ranking) -> str:
 def of_odds(odds: Sequence[Odds]) -> str:
     """Who beats whom with which probability: the best against each other one."""
     return " ".join(f"{one.words()}." for one in odds if one.a == odds[0].a)
+
+
+def of_parts(flop: Mapping[str, float]) -> str:
+    """Which components of a model take most of its training."""
+    whole, ranked = sum(flop.values()), sorted(flop, key=lambda name: -flop[name])
+    first, *rest = [f"{name.replace('_', ' ')} {share(flop[name], whole)}" for name in ranked[:3]]
+    return f"Of the training FLOPs, {first}{''.join(f', {one}' for one in rest)}."
+
+
+def of_quotes(quotes: Mapping[str, Quote]) -> str:
+    """Where a run costs least, of the hardware whose memory holds it; and where it is done first."""
+    fitting = {name: one.needs for name, one in quotes.items() if one.fits is not False}
+    if not fitting:
+        return "No hardware of the catalogue has the memory for it."
+    cheap = min(fitting, key=lambda name: fitting[name].usd.p50)
+    quick = min(fitting, key=lambda name: fitting[name].hours.p50)
+    first = f"It costs least on {cheap}, {usd(fitting[cheap].usd.p50)}"
+    if quick == cheap:
+        return f"{first}, and is done first there, in {span(3600 * fitting[cheap].hours.p50)}."
+    soonest = fitting[quick]
+    return f"{first}; {quick} is done first, in {span(3600 * soonest.hours.p50)}, for {usd(soonest.usd.p50)}."
 
 
 def of_spending(micro: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from shoestring import queries
 from shoestring.errors import ShoestringError
 from shoestring.forecasts import Review, review
 from shoestring.home import Home
-from shoestring.prices import read_prices
+from shoestring.prices import PriceRow, read_prices
 from shoestring.queries import Purse
 from shoestring.records import MICRO, WASTED, Run, Spend
 from shoestring.spending import added, grouped
@@ -19,6 +19,7 @@ from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.cost_charts import by_day, planned_against_actual
 from shoestring_ui.store import ask
 from shoestring_ui.theme import palette
+from shoestring_ui.views.forecast import forecast
 from shoestring_ui.widgets import chart, head, nothing, section
 from shoestring_ui.words import Figure
 
@@ -55,7 +56,10 @@ def page() -> None:
         _wasted(lines)
         _forecasts(reviewed)
     _budgets(project)
-    _prices()
+    catalogue = _catalogue()
+    if catalogue:
+        forecast(catalogue)
+        _prices(catalogue)
 
 
 def _figures(lines: Sequence[Spend], reviewed: Review, kept_usd: float) -> None:
@@ -161,13 +165,16 @@ def _budgets(project: str | None) -> None:
     st.html(words.table(columns, rows, caption, numeric=(1, 2, 3, 4)))
 
 
-def _prices() -> None:
-    section("Prices")
+def _catalogue() -> dict[str, PriceRow]:
     try:
-        catalogue = read_prices(Home.find().root)
+        return read_prices(Home.find().root)
     except ShoestringError as error:
         st.error(error.message)
-        return
+        return {}
+
+
+def _prices(catalogue: dict[str, PriceRow]) -> None:
+    section("Prices")
     rows = [
         [
             f"<span class='mono'>{words.escape(name)}</span>",
