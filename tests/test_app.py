@@ -46,6 +46,7 @@ def project(home: Home, new_database: Path) -> Project:
 def draw(view: str, **address: str) -> AppTest:
     page = AppTest.from_string(f"from shoestring_ui.views import {view}\n{view}.page()\n", default_timeout=60)
     page.query_params.update(address)
+    forget()  # as if two seconds had passed
     return page.run()
 
 

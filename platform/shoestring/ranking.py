@@ -72,7 +72,7 @@ class Ranking:
     noise: Literal["seeds", "scatter", "none"]
     places: tuple[Place, ...]
     left_out: tuple[tuple[int, str], ...]
-    odds: tuple[Odds, ...] = ()  # of every two places, the better mean first
+    odds: tuple[Odds, ...] = ()  # of every two places, the better mean first (of many: the first and each other)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "odds": [one.as_json() for one in self.odds]}

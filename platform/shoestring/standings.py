@@ -9,15 +9,23 @@ from dataclasses import replace
 from shoestring import queries
 from shoestring.db import Database
 from shoestring.ranking import Curve, Ranking, rank
-from shoestring.records import Run
+from shoestring.records import Run, Series
 
 LOSSES = ("val/", "train/")  # metrics that mean something on one data set only
 
 
-def standings(db: Database, runs: list[Run], metric: str = "val/loss", at_usd: float | None = None) -> Ranking:
+def standings(
+    db: Database,
+    runs: list[Run],
+    metric: str = "val/loss",
+    at_usd: float | None = None,
+    *,
+    known: Sequence[Series] | None = None,
+) -> Ranking:
     """Rank the finished ones of `runs` by experiment at equal dollars. Raises UsageError for an unknown metric.
 
     Losses are comparable only on the same data: with a loss, runs on another set than most are left out and named.
+    `known` are the runs' curves, where they have been read already.
     """
     finished = {run.id: run for run in runs if run.state == "succeeded"}
     others = on_other_data(list(finished.values())) if metric.startswith(LOSSES) else []
@@ -25,7 +33,8 @@ def standings(db: Database, runs: list[Run], metric: str = "val/loss", at_usd: f
         del finished[run.id]
     curves = [
         Curve(finished[series.run_id].experiment, finished[series.run_id].seed, series)
-        for series in queries.series(db, sorted(finished), metric)
+        for series in (queries.series(db, sorted(finished), metric) if known is None else known)
+        if series.run_id in finished
     ]
     ranking = rank(curves, metric, at_usd)
     left_out = [(run.id, f"its {metric} is measured on {measured_on(run)}: compare KID") for run in others]

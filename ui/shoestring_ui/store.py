@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -13,14 +14,18 @@ from shoestring import queries
 from shoestring.db import Database
 from shoestring.errors import NotFound
 from shoestring.home import Home
-from shoestring.records import Run
+from shoestring.records import Run, Series
 
 P = ParamSpec("P")
 T = TypeVar("T")
 FRESH_S = 2  # how old an answer may be
 NEWEST = 500  # runs that pages choose from; older ones have their address
 MOST_NAMED = 16  # older runs that one address may name
+CURVE_POINTS = 20_000  # of all curves of one figure: what a browser draws at once
+CURVES_KEPT = 2000
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
 _answers: dict[Hashable, tuple[float, Any]] = {}  # (when, what); each step on it is atomic, so threads may share it
+_curves: dict[Hashable, Series] = {}  # of runs that have ended
 
 
 @st.cache_resource
@@ -76,6 +81,24 @@ def recent(drawings: bool = False) -> list[Run]:
     return sorted(named_only + newest, key=lambda r: r.id)
 
 
+def curves(runs: Sequence[Run], metric: str) -> list[Series]:
+    """One metric of these runs, in their order, together about CURVE_POINTS points; the runs without it are left out.
+
+    A run that has ended is read once, and again when its last value has become another.
+    """
+    url, most = Home.find().db_url, 2 ** int(math.log2(CURVE_POINTS / max(1, len(runs))))  # few steps: else all anew
+    last = ask(queries.last_values, [run.id for run in runs], [metric])
+    keys = {r.id: (url, r.id, r.state, metric, most, last[r.id][metric]) for r in runs if r.id in last}
+    for old in list(_curves)[: max(0, len(_curves) - CURVES_KEPT)]:
+        _curves.pop(old, None)
+    found = {run_id: _curves[key] for run_id, key in keys.items() if key in _curves}
+    for one in ask(queries.series, [run_id for run_id in keys if run_id not in found], metric, most):
+        found[one.run_id] = one
+    _curves.update({keys[r.id]: found[r.id] for r in runs if r.id in found and r.state in ENDED})
+    return [found[run.id] for run in runs if run.id in found]
+
+
 def forget() -> None:
     """Drop cached answers after a write, so that the page shows what was just done."""
     _answers.clear()
+    _curves.clear()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 import pandas as pd
@@ -19,6 +22,8 @@ from shoestring_ui.identity import label
 from shoestring_ui.theme import palette
 
 LIVE_S = 3
+LIVE_SHARE = 0.03  # of a core: Streamlit's own part comes on top
+_drawing_s: dict[CodeType | None, float] = {}  # what it took last, of every part that is live
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
 
@@ -40,8 +45,20 @@ def is_live() -> bool:
 
 
 def live(body: Callable[[], None], moving: bool) -> None:
-    """Draw `body`; again every few seconds while something moves and nobody has paused the app."""
-    st.fragment(body, run_every=LIVE_S if moving and is_live() else None)()
+    """Draw `body`; again every few seconds while something moves and nobody has paused the app.
+
+    What takes long to draw is drawn less often, so that no page that is only looked at takes more than its share.
+    """
+    code = getattr(body, "__code__", None)
+    every_s = max(LIVE_S, _drawing_s.get(code, 0.0) / LIVE_SHARE)
+
+    @functools.wraps(body)
+    def timed() -> None:
+        began = time.thread_time()
+        body()
+        _drawing_s[code] = time.thread_time() - began
+
+    st.fragment(timed, run_every=every_s if moving and is_live() else None)()
 
 
 def chart(

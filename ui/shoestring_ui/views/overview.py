@@ -18,13 +18,15 @@ from shoestring_ui.charts import Point, front_of, quality_per_dollar
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.points import comparable, of_runs, qualities
 from shoestring_ui.reaches import Goal, goal_of, usual
-from shoestring_ui.store import ask, recent
+from shoestring_ui.store import ask, curves, database, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.views import budget, card
 from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, grid, head, live, section, submit_first
 from shoestring_ui.words import Figure
 
 REACHES_SHOWN = 12
+RANKED_SHOWN = 20
+TIES_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,7 @@ def runs_project(runs: Iterable[Run]) -> str:
 
 def _look(asked: Asked) -> Shown:
     runs = {r.id: r for r in recent() if r.id in asked.run_ids}
-    series = ask(queries.series, list(asked.run_ids), asked.metric) if asked.metric else []
-    series = [s for s in series if s.run_id in runs]
+    series = curves(list(runs.values()), asked.metric) if asked.metric else []
     points = of_runs(list(runs.values()), series, asked.log)
     on_map = {p.run_id for p in points}
     if not on_map:
@@ -206,7 +207,8 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
     newest = {(r.experiment, r.seed): r for r in sorted(experiments, key=lambda r: r.id)}
     if not metric or len({r.experiment for r in newest.values() if r.state == "succeeded"}) < 2:
         return
-    ranking = ask(standings, list(newest.values()), metric)
+    those = list(newest.values())
+    ranking = standings(database(), those, metric, known=curves(those, metric))
     section("Ranking at equal dollars")
     st.html(f"<p class='takeaway'>{words.escape(takeaways.of_ranking(ranking))}</p>")
     rows = [
@@ -216,12 +218,17 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
             words.spread(p.value, p.se if ranking.noise != "none" else None),
             words.money(amounts.usd(p.usd)),
             str(p.seeds),
-            words.escape(", ".join(p.tied_with)) or "–",
+            words.escape(_few(p.tied_with)) or "–",
         ]
-        for p in ranking.places
+        for p in ranking.places[:RANKED_SHOWN]
     ]
     columns = ["Place", "Experiment", metric, "At", "Seeds", "Tied with"]
     st.html(words.table(columns, rows, f"What counts as noise: {NOISE_IN_WORDS[ranking.noise]}.", numeric=(2, 3, 4)))
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - TIES_NAMED} more" if len(names) > TIES_NAMED else ""
+    return ", ".join(names[:TIES_NAMED]) + more
 
 
 def _all_runs(runs: Sequence[Run], metric: str) -> None:

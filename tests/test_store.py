@@ -1,0 +1,61 @@
+"""What pages are told again and again: one answer for a moment, and curves of ended runs that are read once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from projects import Project
+from shoestring import actions, queries
+from shoestring.home import Home
+from shoestring.records import Series
+from shoestring_ui import store
+
+
+@pytest.fixture
+def project(tmp_path: Path, home: Home, sqlite, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("SHOESTRING_HOME", str(home.state))
+    monkeypatch.delenv("SHOESTRING_DB", raising=False)
+    store.forget()
+    return Project(home)
+
+
+def test_an_answer_is_shared_for_a_moment_and_forgotten_after_a_write(project: Project):
+    project.queue("dense")
+    first = store.ask(queries.runs, limit=5)
+    assert store.ask(queries.runs, limit=5) is first
+    assert store.ask(queries.runs, limit=6) is not first
+    project.queue("other")
+    assert len(store.ask(queries.runs, limit=5)) == 1
+    store.forget()
+    assert len(store.ask(queries.runs, limit=5)) == 2
+
+
+def test_an_old_answer_is_not_kept_where_nobody_may_see_it(project: Project, monkeypatch: pytest.MonkeyPatch):
+    project.queue("dense")
+    monkeypatch.setattr(store, "FRESH_S", 0)
+    first = store.ask(queries.runs, limit=5)
+    assert store.ask(queries.runs, limit=5) is not first and len(store._answers) == 1
+
+
+def test_questions_are_told_apart_by_the_runs_they_are_about(project: Project):
+    one, two = (queries.run(project.db, project.queue(name)) for name in ("dense", "other"))
+    assert store.ask(queries.why_each, [one]).keys() == {one.id}
+    assert store.ask(queries.why_each, [one, two]).keys() == {one.id, two.id}
+    assert hash(one) == hash(dataclasses.replace(one)) and one != dataclasses.replace(one, spec={"seed": 1})
+
+
+def test_the_curve_of_an_ended_run_is_read_once_and_again_when_it_was_evaluated_anew(project: Project):
+    run_id = project.queue("dense")
+    project.train(run_id)
+    run = queries.run(project.db, run_id)
+    (first,) = store.curves([run], "val/loss")
+    assert isinstance(first, Series) and first == queries.series(project.db, [run_id], "val/loss")[0]
+    store._answers.clear()
+    assert store.curves([run], "val/loss")[0] is first
+    actions.record_evaluation(project.db, run_id, run.step, {"val/loss": 0.5})
+    store._answers.clear()
+    (again,) = store.curves([run], "val/loss")
+    assert again.value[-1] == 0.5 and again.value[:-1] == first.value[:-1]
+    assert store.curves([run], "none") == [] == store.curves([], "val/loss")
