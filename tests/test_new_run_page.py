@@ -11,7 +11,9 @@ import pytest
 from shoestring import actions, queries
 from shoestring.db import Database
 from shoestring.home import Home
-from shoestring_ui import words
+from shoestring.plan import plan_file
+from shoestring.prices import read_prices
+from shoestring_ui import priced, words
 from streamlit.testing.v1 import AppTest
 from test_app import draw, new_database, text  # noqa: F401  (a fixture)
 
@@ -128,6 +130,22 @@ def test_any_text_has_an_answer_and_no_traceback(root: Path, content: str, words
     assert not page.exception
     assert words in said(page)
     assert not [b for b in page.button if b.key == "submit" and not b.disabled]
+
+
+def test_what_its_hardware_cannot_hold_is_said_with_both_numbers(root: Path):
+    plan, prices = plan_file(root / "experiments.yaml"), read_prices(root)
+    assert priced.too_large(plan, prices) == []
+    small = prices["this-machine"].model_copy(update={"memory_gb": 0.01})
+    (line,) = priced.too_large(plan, {"this-machine": small})
+    assert line.startswith("a/s0 likely does not fit: it needs ") and line.endswith("this-machine has 0.01 GB.")
+
+
+def test_a_set_that_is_only_described_is_priced_and_not_submitted(root: Path, db: Database):
+    described = "{space: pixels, shape: [3, 16, 16], size_px: 16, n_train: 9, caption_dim: 32, caption_tokens: 3}"
+    page = write(draw("new_run"), doors.GOOD.replace("data: tiny", f"data: later\nsets: {{later: {described}}}"))
+    assert "not built yet: data/later" in said(page)
+    page = press(page, "submit")
+    assert "is described in the file, not built" in said(page) and not queries.runs(db)
 
 
 def test_a_spec_file_that_is_no_text_is_said(root: Path):

@@ -135,6 +135,9 @@ def _forecast(home: Home, text: str, plan: FilePlan) -> None:
     )
     for warning in (*plan.warnings, *priced.too_large(plan, read_prices(home.root))):
         st.html(f"<p class='note'>{words.prose(warning)}</p>")
+    if plan.unbuilt:
+        sets = ", ".join(f"data/{name}" for name in plan.unbuilt)
+        st.html(f"<p class='note'>Priced as described, not built yet: {words.escape(sets)}. Build it, then submit.</p>")
     data = priced.table(plan, before)
     grid(data, "forecast", priced.MONEY, {"queue": st.column_config.TextColumn(width="medium")})
     download(data, "forecast")
