@@ -17,8 +17,6 @@ from shoestring_trainer import config as c
 from shoestring_trainer.presets import PRESETS
 from sqlalchemy.engine import make_url
 
-os.environ.setdefault("STREAMLIT_SERVER_ADDRESS", "127.0.0.1")  # pages drawn without a server ask for it
-
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if os.environ.get("SHOESTRING_NO_SKIPS") and terminalreporter.stats.get("skipped"):

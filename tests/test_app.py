@@ -20,6 +20,8 @@ from streamlit.testing.v1 import AppTest
 TABS = ("Samples", "System", "Stages", "Log", "Spec", "Cost by attempt", "Checkpoints", "Events")
 PAGES = ("overview", "queued", "run", "compare", "samples", "sweep", "costs")
 
+server.serve_nobody()
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:

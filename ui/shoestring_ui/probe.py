@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -14,11 +13,13 @@ from shoestring import queries
 from shoestring.db import Database
 from shoestring.home import Home
 
+from shoestring_ui.server import serve_nobody
+
 
 def shown_text() -> str:
     """All text of the overview page. Raises RuntimeError when the page shows an exception."""
     logging.getLogger("streamlit").setLevel(logging.ERROR)  # it misses a browser; that is the point
-    os.environ["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # nobody is served, so nobody has to sign in
+    serve_nobody()
     from streamlit.testing.v1 import AppTest
 
     page = AppTest.from_file(str(Path(__file__).with_name("app.py")), default_timeout=60).run()

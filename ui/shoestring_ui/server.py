@@ -6,12 +6,20 @@ import sys
 from pathlib import Path
 
 APP = Path(__file__).with_name("app.py")
+LOOPBACK = "127.0.0.1"
 
 
-def streamlit_argv(port: int, address: str = "127.0.0.1") -> list[str]:
+def streamlit_argv(port: int, address: str = LOOPBACK) -> list[str]:
     """Arguments for a process; theme, fonts and the rest are in `.streamlit/config.toml` beside app.py."""
     return [
         *(sys.executable, "-m", "streamlit", "run", str(APP)),
         *("--server.address", address, "--server.port", str(port), "--server.headless", "true"),
         *("--browser.gatherUsageStats", "false"),
     ]
+
+
+def serve_nobody() -> None:
+    """Say that this process draws pages without a server: only it sees them, so nobody has to sign in."""
+    from streamlit import config
+
+    config.set_option("server.address", LOOPBACK)
