@@ -44,7 +44,7 @@ def by_day(days: Mapping[str, Mapping[str, int]], colours: Palette) -> go.Figure
                 hovertemplate=f"<b>%{{x}}</b><br>{outcome} %{{customdata}}<extra></extra>",
             )
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}, "traceorder": "normal"}
-    figure.update_layout(barmode="stack", showlegend=True, legend=legend, bargap=0.35)
+    figure.update_layout(barmode="stack", showlegend=True, legend=legend, bargap=max(0.35, 1 - 0.08 * len(shown)))
     figure.update_xaxes(type="category", title_text="day (UTC)", showgrid=False, nticks=12)
     _money_up(figure, colours, "dollars")
     return figure
@@ -89,7 +89,7 @@ def flop_by_part(flop: Mapping[str, float], colours: Palette) -> go.Figure:
         hovertemplate="<b>%{y}</b><br>%{customdata}FLOP, %{text}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title_text="training FLOPs", exponentformat="power", nticks=5)
-    figure.update_yaxes(showgrid=False, ticks="", showline=False)
+    figure.update_yaxes(showgrid=False, ticks="", showline=False, ticklabelstandoff=8)
     figure.update_layout(bargap=0.4)
     return figure
 

@@ -40,7 +40,7 @@ def forecast(prices: dict[str, PriceRow]) -> None:
     st.html(words.figures(_figures(run, prices[sketch.hardware])))
     st.html(f"<p class='note'>Speed: {_known(run)}</p>")
     parts = flop_by_part(run)
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([2, 3], gap="large")
     with left:
         chart(figure_of(parts, palette()), takeaways.of_parts(parts), frames.of_parts(parts), "flops-by-component")
     with right:

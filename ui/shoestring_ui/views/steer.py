@@ -87,13 +87,11 @@ def _trial(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None:
     )  # fmt: skip
     trial = by_number[number]
     run = runs.get(trial.run_id or 0)
-    found = ", ".join(
-        f"{name} {amounts.value(v)}" for (_, name, _), v in zip(objectives(sweep), trial.values, strict=False)
-    )
+    found = ", ".join(_value(name, v) for (_, name, _), v in zip(objectives(sweep), trial.values, strict=False))
     fields = ", ".join(f"{short(path)} {shown(value)}" for path, value in trial.params.items())
     st.html(
         f"<div class='card'><h2>Trial {number}</h2>"
-        f"<p>{words.state(trial.state)}{' · ' if found else ''}{words.escape(found)} · {words.escape(fields)}</p>"
+        f"<p>{words.state(trial.state)}{' · ' if found else ''}{found} · {words.escape(fields)}</p>"
         f"{_of_run(run, best, number) if run else '<p>It has no run yet.</p>'}</div>"
     )
     if run and run.state == "paused" and run.reason == REASON:
@@ -115,6 +113,12 @@ def _of_run(run: Run, best: Trial | None, number: int) -> str:
         f"<p>{words.who(run.id, run.name, palette())}, {words.state(run.state)}, {spent} spent</p>"
         f"<p class='links'>{links}</p>"
     )
+
+
+def _value(name: str, value: float) -> str:
+    if name == "cost/usd":
+        return words.money(amounts.usd(value))
+    return f"{words.escape(name)} {amounts.value(value)}"
 
 
 def _named(trial: Trial) -> str:
