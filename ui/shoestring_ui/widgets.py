@@ -22,6 +22,7 @@ from shoestring_ui.identity import label
 from shoestring_ui.theme import palette
 
 LIVE_S = 3
+STYLED_CELLS = 20_000  # styling takes 20 µs a cell
 LIVE_SHARE = 0.03  # of a core: Streamlit's own part comes on top
 _drawing_s: dict[CodeType | None, float] = {}  # what it took last, of every part that is live
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
@@ -84,24 +85,33 @@ def chart(
 
     picking: dict[str, Any] = {"on_select": clicked, "selection_mode": "points"} if on_pick else {}
     st.plotly_chart(figure, theme=None, config=CONFIG, key=key, alt=takeaway, **picking)
-    with st.expander("Table and CSV"):
-        grid(data, name, money)
-        download(data, name)
+    table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
+    if table.open:  # most are never opened, and a table of curves takes longer than its chart
+        with table:
+            grid(data, name, money)
+            download(data, name)
 
 
 def grid(
     data: pd.DataFrame, name: str, money: Sequence[str] = (), config: Mapping[str, Any] | None = None, **more: Any
 ) -> Any:
-    """A table of numbers; the columns in `money` are amber dollars."""
-    shown = data.style.format(precision=4, na_rep=amounts.DASH)
+    """A table of numbers; the columns in `money` are amber dollars (plain ones in a table of very many cells)."""
     columns = [c for c in money if c in data]
+    config = dict(config or {})
+    if data.size > STYLED_CELLS:
+        dollars_of = {c: st.column_config.NumberColumn(format="$%.6g") for c in columns if c not in config}
+        shown: Any = data
+        config |= dollars_of
+        columns = []
+    else:
+        shown = data.style.format(precision=4, na_rep=amounts.DASH)
     if columns:
         amber = f"color: {palette().money}"
         shown = shown.format(amounts.usd, subset=columns, na_rep=amounts.DASH).map(lambda _: amber, subset=columns)
     return st.dataframe(
         shown,
         hide_index=True,
-        column_config=dict(config or {}),
+        column_config=config,
         key=f"grid-{name}",
         alt=name.replace("-", " "),
         placeholder=amounts.DASH,
