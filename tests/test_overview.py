@@ -100,6 +100,23 @@ def test_the_best_and_the_cheapest_are_of_runs_that_can_be_compared(two: Project
     assert "elsewhere/s0 has" not in said and "elsewhere/s0 is" not in said
 
 
+def measure(project: Project, run_id: int, key: str, value: float) -> None:  # noqa: F811
+    actions.record_evaluation(project.db, run_id, STEPS, {key: value})
+
+
+def test_another_metric_asks_for_its_own_quality_and_higher_may_be_better(two: Project):
+    for run_id, recall in ((1, 0.5), (2, 0.7)):
+        measure(two, run_id, "eval/retrieval_r1", recall)
+    page = draw("overview", reach="0.36")
+    page.get("button_group")[0].set_value("eval/retrieval_r1").run()
+    assert not page.exception and "reach" not in page.query_params
+    said = text(page)
+    assert "Best eval/retrieval_r1" in said and "Cheapest to reach 0.5<" in said and "of at least 0.5" in said
+    linked = text(draw("overview", metric="eval/retrieval_r1", reach="0.6"))
+    assert "deferred-75/s0 is the cheapest to reach eval/retrieval_r1 of at least 0.6" in linked
+    assert "no other run reaches it" in linked
+
+
 def test_the_overview_shows_what_is_left_of_the_cap_or_how_to_set_one(two: Project):
     assert "has no cap" in text(draw("overview"))
     actions.set_budget(two.db, "tiny", 0.1)
