@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from shoestring_trainer.config import NoMask, Price, TrainConfig
+from shoestring_trainer.config import NoMask, Price, Samples, TrainConfig
+from shoestring_trainer.flops import forwards_per_picture
 
-from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work, fit, works
+from shoestring.calibration import FIT_SPREAD, MIN_SPREAD, Calibration, Fit, Overheads, Work, fit, works
 from shoestring.prices import PriceRow
 from shoestring.request import Request
 
 ASSUMED_CORE_FLOPS_PER_S = 20e9  # small fp32 models, one CPU core (recipe §4 saw 45e9 on larger ones)
 ASSUMED_LOW, ASSUMED_HIGH = 0.5, 2.0  # p10 and p90 of a forecast that nothing was measured for
-FORWARDS_PER_STEP = {"heun": 2, "dpmpp2m": 1, "euler": 1}
 # Seconds beside the steps, as long as nothing is measured.
 ASSUMED_STARTUP_S, ASSUMED_CHECKPOINT_S, ASSUMED_PICTURE_S = 6.0, 0.3, 0.02
 Z_90 = 1.28  # the 10th and 90th percentile of a normal distribution, in standard deviations
@@ -99,10 +99,24 @@ class Costs:
         evaluation_s = evaluate.n_images * len(evaluate.sigmas) * full.forward_flops * per.s_per_val_flop
         grid_s = 0.0
         if samples:
-            forwards = samples.n_steps * FORWARDS_PER_STEP[samples.sampler] * (2 if samples.guidance != 1 else 1)
-            picture_s = forwards * full.forward_flops * per.s_per_sample_flop + per.s_per_sample_image
-            grid_s = len(samples.prompts) * picture_s
+            flops = forwards_per_picture(samples.sampler, samples.n_steps, samples.guidance) * full.forward_flops
+            grid_s = len(samples.prompts) * (flops * per.s_per_sample_flop + per.s_per_sample_image)
         return RunOverheads(per.startup_s, evaluation_s, grid_s, per.s_per_checkpoint)
+
+    def drawing(self, config: TrainConfig, step: int, samples: Samples) -> Estimate:
+        """Seconds of drawing `samples` with the weights of a step, by a process of its own on one device.
+
+        Calibration times a grid in one batch, here each picture is drawn alone: known as a fit to one point.
+        """
+        index, _, _ = config.stage_at(min(max(0, step - 1), config.n_steps - 1))
+        one = config.compute.model_copy(update={"processes": 1})
+        full = replace(full_work(works(config)[: index + 1]), compute=one)
+        overheads = self.overheads(config.model_copy(update={"samples": samples}), full)
+        seconds = overheads.startup_s + overheads.grid_s
+        if self.row.local and self.calibration.overheads:
+            width = Z_90 * 3 * FIT_SPREAD
+            return Estimate(seconds, 1 - width, 1 + width, "fitted")
+        return Estimate(seconds, ASSUMED_LOW, ASSUMED_HIGH, "assumed")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.flops import forwards_per_picture
 
 from shoestring.calibration import (
     Calibration,
@@ -27,7 +28,7 @@ from shoestring.calibration import (
     works,
     write_calibration,
 )
-from shoestring.cost import FORWARDS_PER_STEP, full_work, stage_works
+from shoestring.cost import full_work, stage_works
 from shoestring.errors import EnvironmentProblem, ShoestringError, UsageError
 from shoestring.home import Home
 from shoestring.plan import Survey
@@ -115,9 +116,7 @@ def _overheads(one: dict[str, Any], request: Request, startup_s: float) -> Overh
     picture_s = one["s_per_picture"]
     samples = request.samples
     # Without samples in the request the trainer timed its default grid: 10 dpmpp2m steps with guidance.
-    forwards = 20
-    if samples:
-        forwards = samples.n_steps * FORWARDS_PER_STEP[samples.sampler] * (2 if samples.guidance != 1 else 1)
+    forwards = forwards_per_picture(samples.sampler, samples.n_steps, samples.guidance) if samples else 20
     return Overheads(
         startup_s=startup_s,
         s_per_val_flop=one["s_per_val_image"] / len(request.evaluate.sigmas) / full,

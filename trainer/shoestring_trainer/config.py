@@ -242,6 +242,11 @@ class Samples(Frozen):
             raise ValueError(f"{len(self.seeds)} seeds for {len(self.prompts)} prompts: give one seed a prompt")
         return self
 
+    def alone(self, index: int) -> Samples:
+        """One of the prompts, with its own seed where each has one."""
+        seeds = self.seeds and (self.seeds[index],)
+        return self.model_copy(update={"prompts": (self.prompts[index],), "seeds": seeds})
+
 
 class Checkpoints(Frozen):
     """Published every so many steps and at the end; the last `keep_last` are kept."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
-from shoestring_trainer.config import Compute, Mask, ModelConfig, RandomMask
+from shoestring_trainer.config import Compute, Mask, ModelConfig, RandomMask, Sampler
 from shoestring_trainer.widths import (
     BlockWidths,
     backbone_widths,
@@ -48,6 +48,14 @@ def tokens(model: ModelConfig, shape: Shape) -> int:
     """T: tokens of a (C, H, W) sample before masking."""
     _, height, width = shape
     return (height // model.patch) * (width // model.patch)
+
+
+FORWARDS_PER_STEP = {"heun": 2, "dpmpp2m": 1, "euler": 1}
+
+
+def forwards_per_picture(sampler: Sampler, n_steps: int, guidance: float) -> int:
+    """Forward passes of one image that drawing a picture takes; guidance needs one without the caption, too."""
+    return n_steps * FORWARDS_PER_STEP[sampler] * (1 if guidance in (0, 1) else 2)
 
 
 @_remembered

@@ -42,6 +42,14 @@ def draw(denoiser: Denoiser, data: DataSet, samples: Samples, device: torch.devi
     return data.decode(sample(denoiser, captions, start.to(device), sigmas, *how))
 
 
+def draw_alone(denoiser: Denoiser, data: DataSet, samples: Samples, device: torch.device, index: int) -> np.ndarray:
+    """Draw the picture of one of the prompts: (H, W, 3) uint8. No other prompt moves even its last bit.
+
+    In one batch (`draw`) they share padding and the order of sums.
+    """
+    return draw(denoiser, data, samples.alone(index), device, first=index)[0]
+
+
 def grid(pictures: np.ndarray, columns: int | None = None) -> Image.Image:
     """Lay pictures (N, H, W, 3) row by row on white, each pixel 4×4."""
     n, height, width = len(pictures), pictures.shape[1] * GRID_SCALE, pictures.shape[2] * GRID_SCALE

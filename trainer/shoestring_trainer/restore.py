@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from shoestring_trainer import checkpoint
-from shoestring_trainer.config import TrainConfig
+from shoestring_trainer import checkpoint as checkpoints
+from shoestring_trainer import grids
+from shoestring_trainer.config import Samples, TrainConfig
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.diffusion import Denoiser
 from shoestring_trainer.failures import BadCheckpoint
@@ -28,18 +30,22 @@ class Restored:
     step: int
     device: torch.device
 
+    def meta(self, samples: Samples) -> dict[str, Any]:
+        """What `meta.json` says of pictures drawn with it."""
+        return grids.meta(self.step, self.config.planned_usd_at(self.step), samples)
 
-def restore(root: Path, untrained: bool = False, raw: bool = False) -> Restored:
+
+def restore(root: Path, untrained: bool = False, raw: bool = False, checkpoint: Path | None = None) -> Restored:
     """Open the run in folder `root` for reading; nothing in it is changed, so it may be training meanwhile.
 
-    The averaged weights, or the trained ones themselves (`raw`). Raises BadConfig, BadData, BadCheckpoint (no good
-    checkpoint).
+    The averaged weights, or the trained ones themselves (`raw`), of its newest good checkpoint or of the one named.
+    Raises BadConfig, BadData, BadCheckpoint (no good checkpoint).
     """
     run_dir = RunDir(root)
     config = read_config(run_dir)
     net, step = fresh_net(config), 0
     if not untrained:
-        loaded = newest_good(run_dir)
+        loaded = checkpoints.read(checkpoint) if checkpoint else newest_good(run_dir)
         try:
             net.load_state_dict(loaded.weights if raw else loaded.ema)
         except RuntimeError as error:
@@ -56,12 +62,12 @@ def stage_before(config: TrainConfig, step: int) -> int:
     return config.stage_at(min(max(0, step - 1), config.n_steps - 1))[0]
 
 
-def newest_good(run_dir: RunDir) -> checkpoint.Loaded:
+def newest_good(run_dir: RunDir) -> checkpoints.Loaded:
     """Read the newest checkpoint that verifies; changes nothing. Raises BadCheckpoint."""
     why = "none was published yet; train first, or ask for --untrained"
     for path in run_dir.published():
         try:
-            return checkpoint.read(path)
+            return checkpoints.read(path)
         except BadCheckpoint as error:
             why = str(error)
     raise BadCheckpoint(f"no checkpoint to read in {run_dir.checkpoints}: {why}")

@@ -1,6 +1,6 @@
 """The run folder: where the platform and the trainer meet. Paths and small atomic files, no torch.
 
-config.json                            in: TrainConfig
+config.json                            in: TrainConfig, or the DrawConfig of `drawing`
 attempts/t0003/metrics.jsonl           out: the journal of the attempt with token 3 (whole series up to its end)
 attempts/t0003/log.txt                 out: stdout and stderr of that attempt
 attempts/t0003/stop.json               in: why the trainer is asked to stop, before it is
@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.config import Frozen, TrainConfig
 
 Outcome = Literal["succeeded", "stopped", "failed"]
 # stopped_by_request (SIGTERM/SIGINT), parent_gone (no pulse or EOF), nan, out_of_memory, bad_config, bad_data,
@@ -80,7 +80,7 @@ class RunDir:
         """Read `config.json`. Raises FileNotFoundError, pydantic.ValidationError."""
         return TrainConfig.model_validate_json(self.config_path.read_bytes())
 
-    def write_config(self, config: TrainConfig) -> None:
+    def write_config(self, config: Frozen) -> None:
         write_atomic(self.config_path, config.model_dump_json(indent=1).encode())
 
     def read_result(self, token: int) -> Result | None:

@@ -35,14 +35,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def draw(args: argparse.Namespace) -> None:
     """Draw what the arguments ask for. Raises TrainFailure."""
+    import numpy as np
+
     from shoestring_trainer import grids  # torch
     from shoestring_trainer.restore import restore
 
     restored = restore(args.run_dir, args.untrained)
     samples = samples_of(args, restored.config, restored.data.captions)
-    pictures = grids.draw(restored.denoiser, restored.data, samples, restored.device)
-    meta = grids.meta(restored.step, restored.config.planned_usd_at(restored.step), samples)
-    grids.write(args.out, pictures, meta)
+    how = (restored.denoiser, restored.data, samples, restored.device)
+    if args.prompts_file:  # typed: each alone, as in the queue
+        pictures = np.stack([grids.draw_alone(*how, index) for index in range(len(samples.prompts))])
+    else:  # the run's own: as it drew them itself
+        pictures = grids.draw(*how)
+    grids.write(args.out, pictures, restored.meta(samples))
     print(f"{len(pictures)} pictures of step {restored.step}: {args.out / 'grid.png'}")
 
 
@@ -56,6 +61,8 @@ def samples_of(args: argparse.Namespace, config: TrainConfig, captions: list[str
         except (OSError, UnicodeDecodeError) as error:
             raise BadConfig(f"--prompts-file {args.prompts_file}: {error}") from error
         given["prompts"] = tuple(line.strip() for line in lines if line.strip())
+    if args.prompts_file or args.seed is not None:
+        own = own.model_copy(update={"seeds": None})  # they belong to the run's own prompts
     fields = own.model_dump() | {name: value for name, value in given.items() if value is not None}
     try:
         return Samples(**fields)

@@ -1,5 +1,7 @@
 """`python -m shoestring_trainer.train RUN_DIR`: train the run that its `config.json` describes, or go on with it.
 
+A config of kind `drawing` is drawn instead of trained; everything around it is the same.
+
 One process (or rank) is one attempt. However it ends, `result.json` says how; the exit code is advisory:
 0 succeeded, 143 stopped on request after a checkpoint, 75 worth trying again, 1 failed.
 """
@@ -14,14 +16,20 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from shoestring_trainer.allocator import keep_memory
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.drawing import DrawConfig, read_either
 from shoestring_trainer.failures import BadConfig, classify, exit_code, is_no_space
 from shoestring_trainer.run_dir import Result, RunDir
 from shoestring_trainer.supervise import Stop, process_started_at
+
+if TYPE_CHECKING:
+    from shoestring_trainer.attempt import Attempt
+    from shoestring_trainer.draw import Drawing
 
 
 def train(root: Path, token: int = 0, stop: Stop | None = None, started_at: float | None = None) -> Result:
@@ -31,12 +39,18 @@ def train(root: Path, token: int = 0, stop: Stop | None = None, started_at: floa
     """
     run_dir, stop = RunDir(root), stop or Stop()
     started_at = time.time() if started_at is None else started_at
-    attempt = None
+    attempt: Attempt | Drawing | None = None
     try:
-        config = read_config(run_dir)
-        from shoestring_trainer.attempt import Attempt  # torch: a bad config is told without it
+        config = _read(run_dir)
+        # torch: a bad config is told without it
+        if isinstance(config, DrawConfig):
+            from shoestring_trainer.draw import Drawing
 
-        attempt = Attempt(run_dir, token, config, stop, started_at)
+            attempt = Drawing(run_dir, token, config, stop, started_at)
+        else:
+            from shoestring_trainer.attempt import Attempt
+
+            attempt = Attempt(run_dir, token, config, stop, started_at)
         outcome, failure_class, detail = attempt.run()
     except Exception as error:
         outcome = "failed"
@@ -67,9 +81,16 @@ def _write_result(run_dir: RunDir, result: Result) -> Result:
 
 
 def read_config(run_dir: RunDir) -> TrainConfig:
-    """Read `config.json`. Raises BadConfig with every fault in it."""
+    """Read `config.json` of a run that trains. Raises BadConfig with every fault in it."""
+    config = _read(run_dir)
+    if isinstance(config, DrawConfig):
+        raise BadConfig(f"{run_dir.root} holds a drawing; the run that it draws from is in {config.source.run_dir}")
+    return config
+
+
+def _read(run_dir: RunDir) -> TrainConfig | DrawConfig:
     try:
-        return run_dir.read_config()
+        return read_either(run_dir)
     except FileNotFoundError as error:
         raise BadConfig(f"{run_dir.config_path} does not exist; `shoestring submit` makes a run's folder") from error
     except ValidationError as error:
