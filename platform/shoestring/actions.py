@@ -1,4 +1,4 @@
-"""What users do to the queue: cancel, pause, resume, prioritise, tag, drain. One transaction each.
+"""What users do to the queue: draw, cancel, pause, resume, prioritise, tag, drain. One transaction each.
 
 Submitting is in `submissions`, what a sweep writes in `trials`, what people ask of a sweep in `steering`; import all of
 it from here.
@@ -7,15 +7,17 @@ it from here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from shoestring.budgets import Fund, set_cap
 from shoestring.bulk import upsert
 from shoestring.db import Database, retried
-from shoestring.errors import Conflict, NotFound
+from shoestring.errors import BudgetRefused, Conflict, NotFound
 from shoestring.moves import move, note
+from shoestring.records import DRAWING
 from shoestring.rows import micro, run, usd
 from shoestring.states import LEASED, TERMINAL
 from shoestring.steering import ask_point, set_sweep_cap, stop_sweep
@@ -33,12 +35,44 @@ from shoestring.submissions import (
 from shoestring.tables import metrics, runs, workers
 from shoestring.trials import create_sweep, finish_sweep, finish_trial, promote, propose_trial, prune
 
+if TYPE_CHECKING:
+    from shoestring.draw_plan import DrawPlan
+
 __all__ = [
-    "Fund", "Submission", "Submitted", "ask_point", "cancel", "create_sweep", "drain_worker", "finish_sweep",
+    "Fund", "Submission", "Submitted", "ask_point", "cancel", "create_sweep", "drain_worker", "draw", "finish_sweep",
     "finish_trial", "pause", "promote", "propose_trial", "prune", "record_evaluation", "record_import", "resume",
     "retry", "set_budget", "set_priority", "set_sweep_cap", "stop_sweep", "submission", "submit", "submit_plans",
     "tag",
 ]  # fmt: skip
+
+
+def draw(
+    db: Database, plan: DrawPlan, *, runs_dir: Path, provenance: dict[str, Any] | None = None, now: float | None = None
+) -> Submitted:
+    """Queue pictures of a run's checkpoint as a small run of its own, paid by the run's project.
+
+    The same checkpoint, prompts, seed and way of drawing give the same run. Raises BudgetRefused.
+    """
+    one = Submission(
+        name=plan.config.name[:200],
+        experiment=DRAWING,
+        project=plan.run.project,
+        seed=plan.config.samples.seed,
+        spec_hash=plan.spec_hash,
+        config=plan.config,
+        spec=plan.spec,
+        plan=plan.as_json(),
+        kind=DRAWING,
+        parent_id=plan.run.id,
+        planned_usd=plan.usd.p50,
+        reserved_usd=plan.usd.p90,
+        provenance=provenance or {},
+    )
+    try:
+        return submit(db, [one], runs_dir=runs_dir, fund=Fund(one.project), now=now)[0]
+    except BudgetRefused as refused:
+        hint = f"fewer prompts or steps, or a larger budget: budget.max_usd of project {one.project}"
+        raise BudgetRefused(refused.message, hint) from None
 
 
 @retried

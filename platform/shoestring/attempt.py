@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.drawing import DrawConfig, kept
 from shoestring_trainer.run_dir import EXIT_TRY_AGAIN, NO_SPACE, Result, RunDir, checkpoint_id
 
 from shoestring import queries, runs
@@ -18,7 +19,7 @@ from shoestring.errors import EnvironmentProblem, LeaseLost
 from shoestring.executors.local import Handle, Launch, LocalExecutor
 from shoestring.heart import Heart
 from shoestring.poison import stored_config
-from shoestring.records import MICRO, Run
+from shoestring.records import DRAWING, MICRO, Run
 from shoestring.rungs import REASON, Gate, gate
 from shoestring.tail import Line, Tail, points
 
@@ -53,6 +54,7 @@ class Progress:
     images_per_s: float | None = None
     eta_s: float | None = None
     note: str = ""
+    drawing: bool = False  # its steps are pictures
 
 
 class LostCheckpoint(ValueError):
@@ -87,7 +89,7 @@ class Attempt:
         self.folder = RunDir(Path(self.run.run_dir))
         self.progress = Progress(
             self.run.id, self.run.name, "leased", self.run.step, self.run.n_steps, self.run.spent_usd,
-            self.run.planned_usd,
+            self.run.planned_usd, drawing=self.run.kind == DRAWING,
         )  # fmt: skip
         self._pending: list[Line] = []
         self._pace_from: tuple[int, float] | None = None  # (step, seconds) first seen in this attempt
@@ -134,8 +136,10 @@ class Attempt:
         elapsed_s = (self._ended or time.monotonic()) - self._began
         return round(elapsed_s / 3600 * self._usd_per_hour * MICRO)
 
-    def _miss_no_checkpoint(self, config: TrainConfig) -> None:
+    def _miss_no_checkpoint(self, config: TrainConfig | DrawConfig) -> None:
         """Refuse to begin anew what had published a checkpoint. Raises LostCheckpoint."""
+        if isinstance(config, DrawConfig):  # its pictures are what it keeps
+            return
         had, first = self.run.checkpoint_step, config.start.step if config.start else 0
         if had > first and not any(self.folder.checkpoints.glob("*step-*")):
             raise LostCheckpoint(
@@ -143,7 +147,7 @@ class Attempt:
                 f"folder back (run folders must be on a disk that all workers see), or: shoestring retry {self.run.id}"
             )
 
-    def _launch(self, config: TrainConfig) -> Handle:
+    def _launch(self, config: TrainConfig | DrawConfig) -> Handle:
         """Write the config, end what an earlier worker left behind, start the trainer, tell the database."""
         self.executor.end_leftovers(self.folder.root)
         self.folder.write_config(config)
@@ -304,6 +308,11 @@ class Attempt:
 
 
 def resume_step(run: Run) -> int:
-    """The step that the next trainer of `run` begins at: its newest checkpoint's, else where its config starts."""
+    """The step that the next trainer of `run` begins at: its newest checkpoint's, else where its config starts.
+
+    Of a drawing, how many pictures need not be drawn again.
+    """
+    if run.kind == DRAWING:
+        return kept(RunDir(Path(run.run_dir))).n
     published = RunDir(Path(run.run_dir)).published()
     return checkpoint_id(published[0])[0] if published else (run.config.get("start") or {"step": 0})["step"]

@@ -13,6 +13,7 @@ from shoestring_trainer.run_dir import RunDir
 
 from shoestring import actions
 from shoestring.db import Database
+from shoestring.draw_plan import trained
 from shoestring.errors import Conflict, ShoestringError, UsageError
 from shoestring.records import Run
 
@@ -44,7 +45,7 @@ def evaluate(db: Database, run: Run, n: int, *, weights: Weights = "ema", again:
         raise UsageError(f"--n {n}: at least 3 pictures", "300 and more give a usable standard error")
     if run.state not in ENDED:
         raise Conflict(f"run {run.id} is {run.state}: its weights still change", "shoestring work --until-empty")
-    folder = RunDir(Path(run.run_dir))
+    folder = RunDir(Path(trained(run).run_dir))
     if weights != "untrained" and not folder.published():
         raise Conflict(f"run {run.id} has no checkpoint", f"it is {run.state}; shoestring retry {run.id}")
     which = "" if weights == "ema" else f"-{weights}"

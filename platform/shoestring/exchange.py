@@ -17,6 +17,7 @@ from shoestring_trainer.run_dir import RunDir
 
 from shoestring import actions
 from shoestring.db import Database
+from shoestring.draw_plan import trained
 from shoestring.errors import Conflict, NotFound, ShoestringError, UsageError
 from shoestring.faults import did_you_mean
 from shoestring.home import Home
@@ -91,7 +92,7 @@ def export_weights(run: Run, out: Path, *, raw: bool = False, as_folder: bool = 
 
     Raises Conflict (no checkpoint), UsageError, ShoestringError with the trainer's reason.
     """
-    if not RunDir(Path(run.run_dir)).published():
+    if not RunDir(Path(trained(run).run_dir)).published():
         raise Conflict(f"run {run.id} has no checkpoint yet", f"train it first: shoestring work (it is {run.state})")
     if not as_folder and out.suffix != ".safetensors":
         raise UsageError(f"--out {out}: weights are written as .safetensors only", f"--out {out.stem}.safetensors")
@@ -116,7 +117,7 @@ def submit_finetune(
 def plan_finetune(survey: Survey, run: Run, experiment: str, extra_usd: float) -> RunPlan:
     """Price it: the experiment's recipe with the run's own network and objective. Raises NotFound, Conflict."""
     request = _request(survey, experiment)
-    config = TrainConfig.model_validate(run.config)
+    config = TrainConfig.model_validate(trained(run).config)
     start = start_from(run, f"shoestring status {run.id}")
     if request.data.digest != config.data.digest:
         raise Conflict(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from shoestring.records import Run
+from shoestring.records import DRAWING, Run
 
 TARGET_ERROR, TARGET_COVERAGE = 0.10, (0.70, 0.90)  # median absolute error at most; share of runs within p10–p90
 
@@ -100,7 +100,7 @@ def review(runs: Iterable[Run]) -> Review:
     """Compare what finished runs were planned to cost with what they cost."""
     found, left_out = [], Counter[str]()
     for run in runs:
-        if run.state != "succeeded":
+        if run.state != "succeeded" or run.kind == DRAWING:
             continue
         planned = run.plan.get("usd") or {}
         if not {"p10", "p50", "p90"} <= planned.keys() or planned["p50"] <= 0:

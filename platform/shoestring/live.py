@@ -72,7 +72,7 @@ class LiveView:
         for row in self._rows.values():
             table.add_row(
                 row.name,
-                WORDS.get(row.state, row.state) + (f" ({row.note})" if row.note else ""),
+                state(row),
                 ProgressBar(total=max(1, row.n_steps), completed=row.step, width=20),
                 f"{row.step}/{row.n_steps}",
                 number(row.loss),
@@ -86,8 +86,8 @@ class LiveView:
 
 def line(row: Progress) -> str:
     """One plain line about a run."""
-    parts = [f"run {row.run_id} {row.name}", WORDS.get(row.state, row.state) + (f" ({row.note})" if row.note else "")]
-    parts.append(f"step {row.step}/{row.n_steps}")
+    parts = [f"run {row.run_id} {row.name}", state(row)]
+    parts.append(f"{'picture' if row.drawing else 'step'} {row.step}/{row.n_steps}")
     if row.loss is not None:
         parts.append(f"loss {number(row.loss)}")
     if row.val_loss is not None:
@@ -98,6 +98,12 @@ def line(row: Progress) -> str:
     if row.eta_s is not None and row.state in ACTIVE:
         parts.append(f"{duration(row.eta_s)} left")
     return " · ".join(parts)
+
+
+def state(row: Progress) -> str:
+    """A run's state in a word, with a note where there is one."""
+    word = "drawing" if row.drawing and row.state == "running" else WORDS.get(row.state, row.state)
+    return word + (f" ({row.note})" if row.note else "")
 
 
 def number(value: float | None) -> str:

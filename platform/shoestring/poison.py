@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.drawing import DrawConfig, config_class
 
 from shoestring.records import SPEC_VERSION, Run
 
@@ -16,8 +17,8 @@ class Poisonous(ValueError):
     failure_class = "poisonous"
 
 
-def stored_config(run: Run) -> TrainConfig:
-    """Read what a claimed run is to train from its row. Raises Poisonous."""
+def stored_config(run: Run) -> TrainConfig | DrawConfig:
+    """Read what a claimed run is to train, or to draw, from its row. Raises Poisonous."""
     why = run.unreadable if "config" in run.unreadable else ""
     if run.spec_version > SPEC_VERSION:
         why = f"it has version {run.spec_version}, and this program knows versions up to {SPEC_VERSION}"
@@ -25,7 +26,7 @@ def stored_config(run: Run) -> TrainConfig:
         why = f"its folder {run.run_dir!r} is no absolute path"
     if not why:
         try:
-            return TrainConfig.model_validate(run.config)
+            return config_class(run.config).model_validate(run.config)
         except ValidationError as error:
             faults = [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in error.errors()[:3]]
             why = "; ".join(faults)

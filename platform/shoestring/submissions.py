@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring_trainer.config import TrainConfig
+from shoestring_trainer.drawing import DrawConfig
 from shoestring_trainer.run_dir import checkpoint_id
 from sqlalchemy import Connection, Row, func, insert, select
 
@@ -35,7 +36,7 @@ class Submission:
     project: str
     seed: int
     spec_hash: str
-    config: TrainConfig
+    config: TrainConfig | DrawConfig
     spec: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     kind: str = "experiment"

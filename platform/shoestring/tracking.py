@@ -25,7 +25,7 @@ from shoestring_trainer.run_dir import RunDir, write_atomic
 from shoestring import queries
 from shoestring.db import Database
 from shoestring.home import Home
-from shoestring.records import Run
+from shoestring.records import DRAWING, Run
 
 PARAMS_PER_BATCH, METRICS_PER_BATCH, PARAM_CHARS = 100, 1000, 6000  # MLflow's own limits
 STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}  # of runs that have ended
@@ -91,7 +91,8 @@ class Tracker:
 def stale(home: Home, runs: list[Run]) -> list[Run]:
     """The runs that changed since they were last mirrored; needs no mlflow."""
     sent = _read_sent(home) if (home.state / "mlflow.db").exists() else {}
-    return [run for run in runs if run.attempts and sent.get(str(run.id)) != _stamp(run)]
+    mine = [run for run in runs if run.attempts and run.kind != DRAWING]  # pictures somebody asked for train nothing
+    return [run for run in mine if sent.get(str(run.id)) != _stamp(run)]
 
 
 def mirror_all(home: Home, db: Database, run_ids: list[int] | None = None) -> Mirrored:

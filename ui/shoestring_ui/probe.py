@@ -31,7 +31,7 @@ def shown_text() -> str:
 
 
 def main() -> int:
-    runs = queries.runs(Database(Home.find().db_url), state="succeeded")
+    runs = queries.runs(Database(Home.find().db_url), state="succeeded", drawings=False)
     text = shown_text()
     missing = [run.name for run in runs if run.name not in text]
     if missing or not runs:

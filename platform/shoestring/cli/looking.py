@@ -15,7 +15,9 @@ from shoestring.errors import Conflict, NotFound, ShoestringError, UsageError
 
 if TYPE_CHECKING:
     from shoestring.db import Database
+    from shoestring.draw_plan import Order
     from shoestring.home import Home
+    from shoestring.records import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ACTIVE = ("queued", "leased", "running", "stopping")
@@ -79,20 +81,26 @@ def sample(
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1)] = 0,
     steps: Annotated[int, typer.Option("--steps", min=1, max=1000, help="Denoising steps.")] = 20,
     guidance: Annotated[float, typer.Option("--guidance", min=0.0, max=100.0)] = 3.0,
+    queue: Annotated[bool, typer.Option("--queue", help="As a small run, which a worker draws, once.")] = False,
     json_: Json = False,
 ) -> None:
-    """Draw pictures for prompts with a run's newest checkpoint."""
+    """Draw pictures for prompts with a run's newest checkpoint, at once or by a worker."""
     import subprocess
     import tempfile
 
     from shoestring_trainer.run_dir import RunDir
 
     from shoestring import queries
+    from shoestring.draw_plan import Order, trained
 
     if any("\n" in text or not text.strip() for text in prompt):
         raise UsageError("a prompt is empty or has a line break", 'give one line each: --prompt "a red apple"')
     home, db = open_project()
-    found = queries.find_run(db, run)
+    found = trained(queries.find_run(db, run))
+    if queue:
+        if out:
+            raise UsageError(f"--out {out}: with --queue the pictures go to the run's own folder", "leave --out away")
+        return _queue(home, db, found, Order(tuple(prompt), seed, steps, guidance), json_)
     if not RunDir(Path(found.run_dir)).published():
         raise Conflict(
             f"run {found.id} has no checkpoint yet", f"train it first: shoestring work (it is {found.state})"
@@ -112,6 +120,33 @@ def sample(
         return say_json({"run": found.id, "out": str(out), "files": files})
     for file in files:
         say(file)
+
+
+def _queue(home: Home, db: Database, run: Run, order: Order, json_: bool) -> None:
+    """Submit a drawing and say what to do next."""
+    from dataclasses import asdict
+
+    from shoestring_trainer.run_dir import RunDir
+
+    from shoestring import actions, provenance, queries
+    from shoestring.draw_plan import plan_drawing
+
+    plan = plan_drawing(home, run, order)
+    done = actions.draw(db, plan, runs_dir=home.runs, provenance=provenance.collect(home.root))
+    folder = RunDir(Path(queries.run(db, done.run_id).run_dir)).sample_step(plan.config.source.step)
+    if json_:
+        forecast = {"usd": asdict(plan.usd), "seconds": asdict(plan.seconds), "how": plan.how}
+        facts = {"draws_from": run.id, "checkpoint": plan.config.source.checkpoint, "pictures": str(folder)}
+        return say_json({**asdict(done), **facts, **forecast})
+    n = plan.config.n_steps
+    what = f"{n} {'picture' if n == 1 else 'pictures'} with run {run.id} ({run.name}, step {plan.config.source.step})"
+    if done.existed:
+        say(f"run {done.run_id} is there already ({done.state}): {what}")
+    else:
+        say(f"run {done.run_id} queued: {what}, about {plan.seconds.p50:.0f} s and ${plan.usd.p50:.6f}; {plan.note}")
+    say(f"pictures: {folder}")
+    if done.state != "succeeded":
+        say(f"Next: {done.hint or 'shoestring work --until-empty'}")
 
 
 def _tokens(run_dir: Path) -> list[int]:

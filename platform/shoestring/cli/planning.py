@@ -61,6 +61,7 @@ def _price_again(name: str, on: str, json_: bool) -> None:
     from shoestring import queries
     from shoestring.cli.looking import open_project
     from shoestring.cli.pricing import quote_lines, quotes_json, quotes_on
+    from shoestring.draw_plan import trained
     from shoestring.errors import EnvironmentProblem
     from shoestring.quotes import measured
 
@@ -68,7 +69,7 @@ def _price_again(name: str, on: str, json_: bool) -> None:
     found = queries.find_run(db, name)
     if found.unreadable:
         raise EnvironmentProblem(f"run {found.id} cannot be read: {found.unreadable}", "submit it again")
-    config = TrainConfig.model_validate(found.config)
+    config = TrainConfig.model_validate(trained(found).config)
     past = measured(config, found.step, found.spent_usd)
     whole = found.state == "succeeded" and found.step == config.n_steps  # else its hours are of a part, or of too much
     quotes = quotes_on(home, on, [config], past if whole else None)
