@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from browser import Server, chromium, chromium_browser, served
+from browser import PATIENCE_MS, Server, chromium, chromium_browser, served
 from oidc_provider import CLIENT, SECRET
 from projects import Project
 from shoestring import sign_in
@@ -145,7 +145,7 @@ class Visitor:
 
     def __init__(self, browser, url: str) -> None:
         self.url, self.context, self.sent = url, browser.new_context(), list[str]()
-        self.context.set_default_timeout(120_000)
+        self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
         self.page.on("websocket", lambda one: one.on("framereceived", self._keep))
 
