@@ -82,7 +82,7 @@ def test_a_link_shows_what_it_says_and_stays_as_it_is(project: Project, address:
 @pytest.mark.parametrize(
     "address",
     [
-        {"by": "magic", "usd": "nan", "step": "-3", "images": "1e999", "transpose": "maybe", "part": "77"},
+        {"by": "magic", "usd": "nan", "step": "-3", "images": "1e999", "layout": "maybe", "pair": "9,x", "part": "77"},
         {"by": "step", "step": "twelve", "runs": "x,9999999999999999999999,-1"},
         {"by": "images", "images": "-inf", "runs": ""},
         {"usd": "<script>", "runs": "2,2,2"},
@@ -120,19 +120,31 @@ def test_the_slider_and_the_number_beside_it_write_the_address(project: Project)
 
 def test_another_rule_has_a_place_of_its_own(project: Project):
     page = draw(usd="0.01")
-    page.segmented_control[0].set_value("images").run()
+    page.segmented_control("by").set_value("images").run()
     assert "after 640 images each" in said(page) and "step 40, 640 images" in said(page)
-    page.segmented_control[0].set_value("equal dollars").run()
+    page.segmented_control("by").set_value("equal dollars").run()
     assert "at $0.0100 of training each" in said(page)
 
 
 def test_the_table_turns_and_a_link_may_ask_for_it_turned(project: Project):
     page = draw()
     assert "<th scope='col'>Prompt</th>" in said(page)
-    page.toggle("transpose").set_value(True).run()
+    page.segmented_control("layout").set_value("runs down").run()
     assert "<th scope='col'>Run</th>" in said(page)
-    turned = draw(transpose="true")
+    turned = draw(layout="runs down")
     assert "<th scope='col'>Run</th>" in said(turned) and said(turned).count("data:image/png;base64") == 4
+
+
+def test_two_runs_lie_one_over_the_other_and_change_places(project: Project):
+    page = draw(layout="two to swipe")
+    text = said(page)
+    assert text.count("<figure>") == 2 and text.count("data:image/png;base64") == 4
+    assert text.index("dense/s0") < text.index("type='range'") and "&lt;b&gt;a blue" in text and "<b>a blue" not in text
+    page.selectbox("pair-Left").set_value(2).run()
+    assert param(page, "pair") == "2,1" and page.selectbox("pair-Right").value == 1
+    assert [s.value for s in draw(layout="two to swipe", pair="2,1").selectbox] == [2, 1]
+    alone = draw(layout="two to swipe", runs="1")
+    assert "Choose a second run" in said(alone) and "data:image/png;base64" in said(alone)
 
 
 def test_before_its_first_picture_a_run_has_an_empty_cell_and_after_its_last_a_stale_one(project: Project):

@@ -12,10 +12,11 @@ from shoestring_ui.thumbnails import image, room
 
 def table(matrix: Matrix, colours: Palette, transposed: bool = False) -> str:
     """Heads say who a run is, what differs, its quality and dollars; cells their own step and dollars."""
-    lanes = [_lane(lane, colours) for lane in matrix.lanes]
-    prompts = [_prompt(row) for row in matrix.rows]
+    lanes = [who(lane, colours) for lane in matrix.lanes]
+    prompts = [prompt(row) for row in matrix.rows]
     space = room(len(prompts if transposed else lanes))
-    cells = [[_cell(matrix, lane, row, space) for lane in matrix.lanes] for row in matrix.rows]
+    found = [[(lane, matrix.pictures[lane.run.id, row]) for lane in matrix.lanes] for row in matrix.rows]
+    cells = [[picture(s, lane, space) + caption(matrix, s) for lane, s in line] for line in found]
     if transposed:
         corner, across, down, cells = "Run", prompts, lanes, [list(column) for column in zip(*cells, strict=True)]
     else:
@@ -32,7 +33,8 @@ def table(matrix: Matrix, colours: Palette, transposed: bool = False) -> str:
     )
 
 
-def _lane(lane: Lane, colours: Palette) -> str:
+def who(lane: Lane, colours: Palette) -> str:
+    """A run's head: who it is, how it differs, its quality and dollars, a line each."""
     lines = [words.who(lane.run.id, lane.run.name, colours), *map(words.escape, lane.differs), quality(lane)]
     if lane.usd is not None:
         lines.append(words.money(amounts.usd(lane.usd)))
@@ -44,23 +46,29 @@ def quality(lane: Lane) -> str:
     return f"{lane.metric} {amounts.value(lane.quality)}" if lane.quality is not None else ""
 
 
-def _prompt(row: Row) -> str:
-    prompt, before = row
+def prompt(row: Row) -> str:
+    """A row's head: the prompt, whole in its title where it is cut short."""
+    text, before = row
     again = f" <span class='soft'>({before + 1})</span>" if before else ""
-    return f"<span class='prompt' title='{words.escape(prompt, quote=True)}'>{words.escape(prompt)}</span>{again}"
+    return f"<span class='prompt' title='{words.escape(text, quote=True)}'>{words.escape(text)}</span>{again}"
 
 
-def _cell(matrix: Matrix, lane: Lane, row: Row, space: int) -> str:
-    sample = matrix.pictures[lane.run.id, row]
+def picture(sample: Sample | None, lane: Lane, space: int) -> str:
+    """The picture, or words where there is none; at most `space` CSS pixels wide."""
     if sample is None:
         return "<span class='under'>nothing yet</span>"
+    alt = f"#{lane.run.id} {lane.run.name}, step {sample.step:,}: {sample.prompt}"
+    return image(sample.path, words.escape(alt, quote=True), space)
+
+
+def caption(matrix: Matrix, sample: Sample | None) -> str:
+    """Where in its run and at which dollars a picture was drawn, and by how much it is older than asked."""
+    if sample is None:
+        return ""
     stale = matrix.stale(sample)
     badge = f"<span class='under stale'>{words.escape(stale)}</span>" if stale else ""
-    alt = words.escape(f"#{lane.run.id} {lane.run.name}, step {sample.step:,}: {sample.prompt}", quote=True)
-    return (
-        f"{image(sample.path, alt, space)}<span class='under'>{place_of(sample, matrix.by)} "
-        f"<span class='money'>{amounts.usd(sample.usd)}</span></span>{badge}"
-    )
+    money = f"<span class='money'>{amounts.usd(sample.usd)}</span>"
+    return f"<span class='under'>{place_of(sample, matrix.by)} {money}</span>{badge}"
 
 
 def place_of(sample: Sample, by: str) -> str:

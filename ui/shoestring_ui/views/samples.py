@@ -11,7 +11,8 @@ import streamlit as st
 from shoestring import queries
 from shoestring.records import Run, Sample, Series
 
-from shoestring_ui import amounts, contact_sheet, words
+from shoestring_ui import amounts, contact_sheet, pair, words
+from shoestring_ui.identity import label
 from shoestring_ui.matrix import AXES, BY, Matrix, build, common, floor, pick, places, sort_rows, start
 from shoestring_ui.matrix_table import table
 from shoestring_ui.pictures import first_shown
@@ -22,6 +23,7 @@ from shoestring_ui.widgets import ACTIVE, head, live, pick_runs, submit_first
 QUALITY = ("eval/kid_effnet", "val/loss")  # the first that every chosen run has, else the last
 MOST = 8  # runs side by side
 BATCH = 16  # prompts shown at once
+LAYOUTS = ("prompts down", "runs down", "two to swipe")
 
 
 def page() -> None:
@@ -64,19 +66,55 @@ def _board(runs: Sequence[Run]) -> None:
         st.html(words.empty("No picture yet", "The chosen runs have not come to their first grid of samples.",
                             "shoestring work"))  # fmt: skip
         return
-    by, at = _controls(runs, samples)
-    part = _part(len({row for _, row in sort_rows(samples)}))
-    matrix = build(runs, samples, _quality(runs), (by, at), part)
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        transposed = st.toggle("Runs down, prompts across", key="transpose", bind="query-params")
-        colours = palette()
-        st.download_button(
-            "Contact sheet, PNG",
-            lambda: contact_sheet.png(matrix, colours, transposed),  # drawn when it is asked for
-            file_name=_file_name(matrix), mime="image/png", key="sheet", on_click="ignore",
-        )  # fmt: skip
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    with bar:
+        layout = st.segmented_control(
+            "Layout", LAYOUTS, default=LAYOUTS[0], required=True, key="layout", bind="query-params"
+        )
+        if layout == LAYOUTS[2]:
+            runs = _two(runs)
+            samples = [s for s in samples if s.run_id in {r.id for r in runs}] or samples
+        part = _part(len({row for _, row in sort_rows(samples)}))
+    place = _controls(runs, samples)
+    matrix, colours = build(runs, samples, _quality(runs), place, part), palette()
+    bar.download_button(
+        "Contact sheet, PNG",
+        lambda: contact_sheet.png(matrix, colours, layout == LAYOUTS[1]),  # drawn when it is asked for
+        file_name=_file_name(matrix), mime="image/png", key="sheet", on_click="ignore",
+    )  # fmt: skip
     st.html(f"<p class='takeaway'>{words.escape(matrix.takeaway)}</p>")
-    st.html(table(matrix, colours, transposed))
+    if layout == LAYOUTS[2] and len(runs) == 2:
+        st.html(pair.board(matrix, colours))
+        _swipe()(data=matrix.takeaway, key="swipe")
+    else:
+        st.html(table(matrix, colours, layout == LAYOUTS[1]))
+
+
+def _two(runs: Sequence[Run]) -> list[Run]:
+    """The two runs that the address names (`?pair=3,1`), else the first two; the only one where there is no other."""
+    by_id = {r.id: r for r in runs}
+    known = {str(i): i for i in by_id}
+    asked = dict.fromkeys(known[p] for p in st.query_params.get("pair", "").split(",") if p in known)
+    ids = [*asked, *(i for i in by_id if i not in asked)][:2]
+    if len(ids) < 2:
+        st.html("<p class='note'>Choose a second run above.</p>")
+        return list(runs)
+    for place, side in enumerate(("Left", "Right")):
+        key = f"pair-{side}"
+        _show(key, ids[place])
+
+        def choose(place: int = place, key: str = key) -> None:
+            mine, other = st.session_state[key], ids[1 - place]
+            both = [mine, ids[place] if other == mine else other]  # who is chosen twice changes places
+            st.query_params["pair"] = ",".join(str(i) for i in (both if place == 0 else both[::-1]))
+
+        st.selectbox(side, list(by_id), format_func=lambda i: label(by_id[i]), key=key, on_change=choose, width=208)
+    return [by_id[i] for i in ids]
+
+
+@st.cache_resource
+def _swipe() -> Callable[..., object]:
+    return st.components.v2.component("shoestring_pair", js=pair.SCRIPT.read_text(encoding="utf-8"))
 
 
 def _controls(runs: Sequence[Run], samples: Sequence[Sample]) -> tuple[str, float]:
