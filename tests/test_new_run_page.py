@@ -13,7 +13,9 @@ from shoestring.db import Database
 from shoestring.home import Home
 from shoestring.plan import plan_file
 from shoestring.prices import read_prices
+from shoestring.tables import runs
 from shoestring_ui import priced, words
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 from test_app import draw, new_database, text  # noqa: F401  (a fixture)
 
@@ -176,6 +178,21 @@ def test_a_clone_submitted_unchanged_is_the_same_run_and_changed_another(root: P
     assert "Nothing new: every run of this spec is there already." in said(page)
     press(write(page, page.text_area[0].value.replace("seed: 0", "seed: 5")), "submit")
     assert [run.seed for run in queries.runs(db)] == [0, 5]
+
+
+def test_a_clone_of_a_run_of_other_code_says_that_it_is_another_run(root: Path, db: Database):
+    press(draw("new_run"), "submit")
+    assert "has changed since" not in said(draw("new_run", **{"from": "1"}))
+    spec = queries.run(db, 1).spec | {"code_digest": "0" * 64}
+    with db.write() as conn:
+        conn.execute(update(runs).where(runs.c.id == 1).values(spec=spec))
+    assert "The trainer's code has changed since" in said(draw("new_run", **{"from": "1"}))
+
+
+def test_markdown_shows_a_message_as_it_is():
+    assert words.in_markdown("run 3 has spent $0.01 of max_usd $0.02: `a_b $x` <b>") == (
+        "run 3 has spent \\$0.01 of max\\_usd \\$0.02: `a_b $x` \\<b\\>"
+    )
 
 
 @pytest.mark.parametrize("asked", ["77", "0", "-1", "x/y", "9" * 40, "<b>"])

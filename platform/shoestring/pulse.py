@@ -11,6 +11,9 @@ from shoestring.ledger import ALIVE_S
 from shoestring.rows import usd
 from shoestring.tables import budgets, runs, workers
 
+# All of it stands in the index of projects' dollars, so no run's JSON is passed over.
+SPENT = select(runs.c.project, func.sum(runs.c.spent_micro), func.max(runs.c.id)).group_by(runs.c.project)
+
 
 @dataclass(frozen=True)
 class Meter:
@@ -32,13 +35,12 @@ class Pulse:
 
 def pulse(db: Database, *, now: float | None = None) -> Pulse:
     """The pulse at this moment; three statements, whatever the number of runs and projects."""
-    spent = select(runs.c.project, func.sum(runs.c.spent_micro), func.max(runs.c.id)).group_by(runs.c.project)
     alive = select(func.count(), func.coalesce(func.sum(workers.c.micro_per_hour), 0)).where(
         workers.c.state != "gone", workers.c.beat_at >= db.now(now) - ALIVE_S
     )
     with db.read() as conn:
         caps = {row.project: row.max_micro for row in conn.execute(select(budgets.c.project, budgets.c.max_micro))}
-        gone = {project: (int(micro), newest) for project, micro, newest in conn.execute(spent)}
+        gone = {project: (int(micro), newest) for project, micro, newest in conn.execute(SPENT)}
         n_alive, burning = conn.execute(alive).one()
     names = sorted({*caps, *gone}, key=lambda name: (-gone.get(name, (0, 0))[1], name))
     meters = (

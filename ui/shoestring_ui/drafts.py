@@ -35,10 +35,17 @@ def spec_files(root: Path) -> list[str]:
 def _candidates(root: Path) -> Iterator[Path]:
     for path in (*root.glob("*.yaml"), *root.glob("*/*.yaml")):
         inside = path.resolve().is_relative_to(root.resolve())
-        if inside and not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
-            with open(path, "rb") as file:
-                if b"\nexperiments:" in b"\n" + file.read(MOST_BYTES):
-                    yield path
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if inside and not hidden and path.is_file() and _has_experiments(path):
+            yield path
+
+
+def _has_experiments(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return b"\nexperiments:" in b"\n" + file.read(MOST_BYTES)
+    except OSError:
+        return False
 
 
 def of_file(root: Path, name: str) -> str:

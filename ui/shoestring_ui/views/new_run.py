@@ -14,6 +14,8 @@ from shoestring.home import Home
 from shoestring.intake import submit_file
 from shoestring.plan import FilePlan, plan_text
 from shoestring.prices import read_prices
+from shoestring.provenance import code_digest
+from shoestring.records import Run
 
 from shoestring_ui import amounts, drafts, priced, words
 from shoestring_ui.identity import mark
@@ -64,7 +66,7 @@ def _start(home: Home) -> tuple[str, str]:
             run = ask(queries.find_run, asked)
             text = drafts.of_run(run)
             who = f"<a href='run?run={run.id}' target='_self'>#{run.id} {words.escape(run.name)}</a>"
-            also = " It went on from another run's checkpoint; this begins anew." if run.config.get("start") else ""
+            also = _otherwise(run)
             file = "Or <a href='new' target='_self'>start from a file</a>."
             st.html(f"<p class='note'>A copy of {who}: its request with every default filled in.{also} {file}</p>")
             return f"run-{run.id}", text
@@ -83,6 +85,15 @@ def _start(home: Home) -> tuple[str, str]:
     except (OSError, ShoestringError) as problem:
         st.warning(words.in_markdown(f"{chosen} cannot be read: {problem}"))
     return f"file-{chosen}", ""
+
+
+def _otherwise(run: Run) -> str:
+    """Why a copy that is not changed is another run all the same."""
+    if run.config.get("start"):
+        return " It went on from another run's checkpoint; this begins anew."
+    if run.spec.get("code_digest") != code_digest():
+        return " The trainer's code has changed since, so this is another run even unchanged."
+    return ""
 
 
 # ── what is wrong with it ───────────────────────────────────────────────────────────────────────
