@@ -26,7 +26,7 @@ FLAGS = (
 )
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 FETCH = "Failed to load resource"  # judged by its status instead
-PATIENCE_MS = 180_000  # a busy machine
+PATIENCE_MS = 60_000  # a busy machine
 STARTS_S = 60.0
 DRAWN = """() => {
   const app = document.querySelector('[data-testid=stApp]');
