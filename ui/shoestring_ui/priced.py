@@ -42,7 +42,7 @@ def figures(plan: FilePlan, before: Sequence[Submitted], purse: Purse | None) ->
         Figure("Time", spans[1], f"{spans[0]} to {spans[2]}"),
         Figure("Peak memory", sizes[1], f"{sizes[0]} to {sizes[2]}"),
         Figure("Runs", str(len(plan.runs)), n_new),
-        Figure("Training", amounts.count(plan.totals["flop"]), "FLOPs, sweeps apart"),
+        Figure("Training", amounts.count(plan.totals["flop"]), "FLOPs, sweeps apart" if plan.sweeps else "FLOPs"),
         _left(plan, purse),
     ]
 

@@ -141,9 +141,8 @@ def _forecast(home: Home, text: str, plan: FilePlan) -> None:
     except ShoestringError as problem:  # above all: the budget
         refusal = f"{problem.message}. {problem.hint}"
     section("What it will cost")
-    st.html(
-        priced.price_words(plan) + words.figures(priced.figures(plan, before, ask(queries.purses).get(plan.project)))
-    )
+    st.html(priced.price_words(plan))
+    st.html(words.figures(priced.figures(plan, before, ask(queries.purses).get(plan.project))))
     for warning in (*plan.warnings, *priced.too_large(plan, read_prices(home.root))):
         st.html(f"<p class='note'>{words.prose(warning)}</p>")
     if plan.unbuilt:

@@ -6,6 +6,7 @@ import streamlit as st
 from shoestring import queries
 from shoestring.queries import Meter
 from shoestring.records import DRAWING, Run
+from shoestring.rungs import REASON
 
 from shoestring_ui import amounts, verbs
 from shoestring_ui.store import ask
@@ -36,7 +37,9 @@ def actions(run: Run) -> None:
 def _links(run: Run) -> list[str]:
     found = [f"<a href='new?from={run.id}' target='_self'>Clone</a>"] if run.kind != DRAWING else []
     if run.sweep_id is not None:
-        found.append(f"<a href='sweep?sweep={run.sweep_id}' target='_self'>Promote on its sweep's page</a>")
+        waits = run.state == "paused" and run.reason == REASON
+        to = "Promote it where its sweep is steered" if waits else "Its sweep"
+        found.append(f"<a href='sweep?sweep={run.sweep_id}' target='_self'>{to}</a>")
     return found
 
 
