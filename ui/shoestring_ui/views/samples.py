@@ -18,6 +18,7 @@ from shoestring_ui.matrix_table import table
 from shoestring_ui.pictures import first_shown
 from shoestring_ui.store import FRESH_S, ask, recent
 from shoestring_ui.theme import palette
+from shoestring_ui.views import drawing
 from shoestring_ui.widgets import ACTIVE, head, live, pick_runs, submit_first
 
 QUALITY = ("eval/kid_effnet", "val/loss")  # the first that every chosen run has, else the last
@@ -33,12 +34,18 @@ def page() -> None:
     if not runs:
         submit_first("no picture")
         return
-    drawing = [r for r in runs if r.attempts and (r.config.get("samples") or r.unreadable)]
-    if not drawing:
+    _side_by_side(runs)
+    drawing.section(runs)
+
+
+def _side_by_side(runs: Sequence[Run]) -> None:
+    """What runs drew by themselves, while they trained."""
+    able = [r for r in runs if r.attempts and (r.config.get("samples") or r.unreadable)]
+    if not able:
         text = "Runs draw a seeded grid of prompts while they train, once `samples:` is in their spec."
         st.html(words.empty("No samples yet", text, "shoestring work --until-empty"))
         return
-    chosen = pick_runs(drawing, _unasked(drawing), most=MOST)
+    chosen = pick_runs(able, _unasked(able), most=MOST)
     if not chosen:
         st.html(words.empty("No run is chosen", "Choose one or more runs above."))
         return
