@@ -55,7 +55,7 @@ def image(path: str, alt: str, space: int = 160) -> str:
     )
 
 
-@st.cache_data(ttl=3600, max_entries=4096, show_spinner=False)
+@st.cache_data(ttl=3600, max_entries=2048, show_spinner=False)
 def _inline(path: str, changed_ns: int, size: int, most_px: int) -> Inline | None:
     """The file of this age and size as an address; None where it is no picture."""
     if size > MAX_BYTES:

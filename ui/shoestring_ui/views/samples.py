@@ -73,7 +73,7 @@ def _board(runs: Sequence[Run]) -> None:
         st.html(words.empty("No picture yet", "The chosen runs have not come to their first grid of samples.",
                             "shoestring work"))  # fmt: skip
         return
-    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     with bar:
         layout = st.segmented_control(
             "Layout", LAYOUTS, default=LAYOUTS[0], required=True, key="layout", bind="query-params"
@@ -115,7 +115,7 @@ def _two(runs: Sequence[Run]) -> list[Run]:
             both = [mine, ids[place] if other == mine else other]  # who is chosen twice changes places
             st.query_params["pair"] = ",".join(str(i) for i in (both if place == 0 else both[::-1]))
 
-        st.selectbox(side, list(by_id), format_func=lambda i: label(by_id[i]), key=key, on_change=choose, width=208)
+        st.selectbox(side, list(by_id), format_func=lambda i: label(by_id[i]), key=key, on_change=choose, width=168)
     return [by_id[i] for i in ids]
 
 
