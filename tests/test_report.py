@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -161,27 +162,18 @@ def slide(tab) -> None:
     assert tab.locator(".samples output").inner_text() == "40"
 
 
-def test_only_chosen_runs_are_in_it(there: Home, tmp_path: Path):
-    out = tmp_path / "two.html"
+def test_only_chosen_runs_are_in_it_and_it_replaces_a_report_but_nothing_else(there: Home, tmp_path: Path, page: Path):
+    out = tmp_path / "report.html"
+    out.write_text("my own notes")
+    refused = call("report", "--html", str(out), code=7)
+    assert "is no report" in refused.stderr and out.read_text() == "my own notes"
+    shutil.copy(page, out)
     said = json.loads(call("report", "--html", str(out), "--runs", "1,deferred-75/s0", "--json").stdout)
-    assert said["runs"] == [1, 3]
+    assert said["runs"] == [1, 3] and [path.name for path in tmp_path.iterdir()] == ["report.html"]
     text = out.read_text()
     assert "dense/s0" in text and "deferred-75/s0" in text
     for other in ("dense/s1", "deferred-75/s1", "broken", "id='sweep'", "Budget"):
         assert other not in text, other
-
-
-def test_it_replaces_a_report_and_nothing_else(there: Home, tmp_path: Path, page: Path):
-    mine = tmp_path / "notes.html"
-    mine.write_text("my own notes")
-    refused = call("report", "--html", str(mine), code=7)
-    assert "is no report" in refused.stderr and mine.read_text() == "my own notes"
-    call("report", "--html", str(mine), "--runs", "1", "--force")
-    assert mine.read_text().startswith("<!doctype html>\n<!-- shoestring report -->")
-    before = mine.stat().st_size
-    call("report", "--html", str(mine), "--runs", "1,3")
-    assert mine.stat().st_size != before
-    assert [path.name for path in tmp_path.iterdir() if path.name != "state"] == ["notes.html"]
 
 
 @pytest.mark.parametrize(
@@ -218,8 +210,11 @@ def test_runs_that_have_not_begun_make_an_honest_page(tmp_path: Path, monkeypatc
     monkeypatch.delenv("SHOESTRING_DB", raising=False)
     upgrade(Home.find().db_url)
     Project(Home.find()).queue("dense")
-    call("report", "--html", str(tmp_path / "report.html"))
-    text = (tmp_path / "report.html").read_text()
+    out = tmp_path / "report.html"
+    out.write_text("my own notes")
+    call("report", "--html", str(out), "--force")
+    text = out.read_text()
+    assert text.startswith("<!doctype html>\n<!-- shoestring report -->")
     for said in ("No quality yet", "No samples yet", "Nothing has been spent yet", "dense/s0"):
         assert said in text, said
     assert PROMPTS[0] not in text

@@ -66,18 +66,21 @@ def _refuse(html: Path, force: bool) -> None:
 def _about(db: Database, project: str, runs: str) -> list[Run]:
     """The runs of the report, oldest first. Raises NotFound, and UsageError for runs of several projects."""
     from shoestring import queries
+    from shoestring.records import DRAWING
 
     if not runs:
-        newest = queries.runs(db, project or None, limit=1)
+        newest = queries.runs(db, project or None, limit=1, drawings=False)
         if not newest:
             what = f"project {project!r} has no run" if project else "there is no run"
             known = ", ".join(queries.projects(db))
             raise NotFound(f"{what} to report", f"projects: {known}" if known else "shoestring submit experiments.yaml")
-        return queries.runs(db, newest[0].project)
+        return queries.runs(db, newest[0].project, drawings=False)
     names = [name.strip() for name in runs.split(",") if name.strip()]
     if not names:
         raise UsageError("--runs names no run", "--runs 1,2,5")
     found = {run.id: run for run in (queries.find_run(db, name) for name in names)}
+    if drawn := [run.id for run in found.values() if run.kind == DRAWING]:
+        raise UsageError(f"run {drawn[0]} only drew pictures", "name runs that trained: shoestring status")
     projects = sorted({run.project for run in found.values()} | ({project} if project else set()))
     if len(projects) > 1:
         raise UsageError(f"these runs are of several projects: {', '.join(projects)}", "one report for each project")

@@ -17,8 +17,7 @@ from shoestring_ui.report.subject import Subject
 def costs(about: Subject) -> str:
     """The ledger of the runs, their forecasts, and (of a whole project) its budget."""
     lede = "Where every dollar went, how well it was forecast, and what is left."
-    ids = {r.id for r in about.runs}
-    lines = [s for s in queries.spends(about.db, about.project) if s.run_id in ids]
+    lines = about.spends
     if not lines:
         return section("cost", "Cost", lede, words.empty("Nothing has been spent yet", "A worker spends it."))
     return section("cost", "Cost", lede, _figures(lines), _days(lines), _ledger(lines), _forecasts(about), _left(about))

@@ -8,7 +8,8 @@ import pandas as pd
 from shoestring import queries
 from shoestring.bands import bands
 from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, Curve, rank
-from shoestring.records import Run
+from shoestring.records import MICRO, Run
+from shoestring.spending import added
 from shoestring.standings import LOSSES, on_other_data, standings
 
 from shoestring_ui import amounts, frames, takeaways, words
@@ -38,9 +39,8 @@ def compare(about: Subject) -> str:
 
 
 def _figures(about: Subject) -> str:
-    lines = [s for s in queries.spends(about.db, about.project) if s.run_id in {r.id for r in about.runs}]
-    spent = sum(r.spent_usd for r in about.runs)
-    useful = sum(s.micro for s in lines if s.outcome == "useful") / 1e6
+    micro = added(about.spends)
+    spent, useful = sum(micro.values()) / MICRO, micro["useful"] / MICRO
     found = [s for s in queries.series(about.db, [r.id for r in about.compared], about.metric) if s.value]
     sign = 1.0 if way(about.metric) == "minimize" else -1.0
     best = min(found, key=lambda s: sign * s.value[-1], default=None)

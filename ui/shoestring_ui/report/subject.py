@@ -12,20 +12,24 @@ from shoestring.db import Database
 from shoestring.errors import NotFound
 from shoestring.home import Home
 from shoestring.ranking import DIRECTIONS
-from shoestring.records import Run
+from shoestring.records import Run, Spend
 
 from shoestring_ui.points import comparable, qualities
 
 
 @dataclass(frozen=True)
 class Subject:
-    """`runs` oldest first; `compared` are those of them whose quality compares with the newest's, trials apart."""
+    """`runs` oldest first; `compared` are those of them whose quality compares with the newest's, trials apart.
+
+    `spends` is the ledger of the chosen runs, or of the whole project (drawings too, which are no runs to compare).
+    """
 
     db: Database
     project: str
     runs: list[Run]
     compared: list[Run]
     metrics: list[str]  # that say how good those are, the report's first
+    spends: list[Spend]
     chosen: bool  # whether somebody named the runs
 
     @property
@@ -36,7 +40,7 @@ class Subject:
 
 def subject(db: Database, project: str, run_ids: Sequence[int] = (), metric: str = "") -> Subject:
     """Read what the report is about. Raises NotFound for a project without runs, and for a run that is not of it."""
-    runs = queries.runs(db, project=project)
+    runs = queries.runs(db, project=project, drawings=False)
     if run_ids:
         missing = sorted(set(run_ids) - {r.id for r in runs})
         if missing:
@@ -49,7 +53,10 @@ def subject(db: Database, project: str, run_ids: Sequence[int] = (), metric: str
     recorded = queries.metric_keys(db, [r.id for r in compared])
     asked = [metric] if metric else []
     found = asked + [m for m in qualities(recorded) if m not in asked]
-    return Subject(db, project, runs, compared, found, bool(run_ids))
+    spends = [s for s in queries.spends(db, project) if s.run_id is not None]
+    if run_ids:
+        spends = [s for s in spends if s.run_id in set(run_ids)]
+    return Subject(db, project, runs, compared, found, spends, bool(run_ids))
 
 
 def way(metric: str) -> str:
