@@ -1,0 +1,69 @@
+"""Times in the browser itself: from the navigation, or from a real click, to the last change of what it shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import BrowserContext, Page
+
+QUIET_MS = 250  # without any change: then the page is done
+# `shown` is when the wanted content was first there, `last` when anything in `inside` last changed: milliseconds since
+# the navigation. `ran` says that the server's script has run since the click (where pages say so).
+WATCH = """
+(() => {
+  const wanted = () => %(wanted)s, inside = %(inside)r;
+  const watch = window.__watch = {shown: null, last: 0, clicked: null, ran: false};
+  new MutationObserver((changes) => {
+    const now = performance.now();
+    if (changes.some((c) => { const e = c.target.nodeType === 1 ? c.target : c.target.parentElement;
+                              return e && e.closest(inside); })) watch.last = now;
+    if (document.querySelector('[data-test-script-state=running]')) watch.ran = true;
+    if (watch.shown === null && wanted()) watch.shown = now;
+  }).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+  for (const kind of ['pointerdown', 'keydown'])
+    document.addEventListener(kind, () => { watch.clicked ??= performance.now(); }, {capture: true});
+})()
+"""
+DONE = f"""([mustRun]) => {{
+  const watch = window.__watch, idle = !document.querySelector('[data-test-script-state=running]');
+  return idle && (watch.ran || !mustRun) && watch.last > watch.clicked && performance.now() - watch.last > {QUIET_MS};
+}}"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A web application to be timed: where it is, and what of its pages is content that changes."""
+
+    name: str
+    url: str
+    inside: str  # a CSS selector
+    says_when: bool = False  # pages say when the server's script runs
+
+
+def arrive(context: BrowserContext, site: Site, address: str, wanted: str) -> tuple[Page, float]:
+    """Open a page in a new tab; seconds until the JavaScript expression `wanted` was true."""
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.add_init_script(WATCH % {"wanted": wanted, "inside": site.inside})
+    page.goto(f"{site.url}/{address}", wait_until="commit")
+    page.wait_for_function("window.__watch && window.__watch.shown !== null", polling=50)
+    return page, page.evaluate("window.__watch.shown") / 1000
+
+
+def rest(page: Page) -> None:
+    """Wait until nothing changes any more, at most five seconds: a live page goes on."""
+    end = time.monotonic() + 5
+    quiet = f"performance.now() - window.__watch.last > {QUIET_MS}"
+    running = "document.querySelector('[data-test-script-state=running]')"
+    while time.monotonic() < end and not page.evaluate(f"{quiet} && !{running}"):
+        page.wait_for_timeout(50)
+
+
+def react(page: Page, site: Site, act: Callable[[Page], None]) -> float:
+    """Do something on the page; seconds from its click or key to the last change that followed."""
+    page.evaluate("Object.assign(window.__watch, {clicked: null, ran: false, last: 0})")
+    act(page)
+    page.wait_for_function(DONE, arg=[site.says_when], polling=50)
+    return page.evaluate("window.__watch.last - window.__watch.clicked") / 1000
