@@ -26,6 +26,7 @@ ADDRESSES = {
     "samples": "samples",
     "sweep": "sweep",
     "cost": "cost",
+    "new": "new",
 }
 TALLEST_PX = 6000
 SETTLE_S = 1.2  # charts animate their first drawing
