@@ -141,12 +141,14 @@ def test_heads_say_what_differs_the_quality_and_the_dollars_at_the_place():
     assert made.takeaway == "2 runs at step 10: naive has the lowest val/loss, 1."
 
 
-def test_losses_of_different_data_name_no_winner():
+def test_losses_of_different_data_name_no_winner_and_equal_ones_two():
     of = [{"data": {"name": name, "digest": "ab" * 4}} for name in ("emoji", "digits")]
     runs = [a_run(i + 1, config=config) for i, config in enumerate(of)]
     samples = [picture(r, 10, 0.01) for r in (1, 2)]
     losses = [curve(1, {10: 3.0}), curve(2, {10: 1.0})]
     assert matrix(runs, samples, losses, "latest", 0).takeaway == "2 runs at the latest of each."
+    equal = [curve(r, {10: 2.00001 - r / 1e6}, "eval/kid_effnet") for r in (1, 2)]
+    assert "run-1 and run-2 share the lowest eval/kid_effnet, 2." in matrix(runs, samples, equal, "latest", 0).takeaway
     kids = [curve(r, {10: 1.0 / r}, "eval/kid_effnet") for r in (1, 2)]
     assert "run-2 has the lowest eval/kid_effnet, 0.5" in matrix(runs, samples, kids, "latest", 0).takeaway
 

@@ -56,7 +56,7 @@ def param(page: AppTest, key: str) -> str:
 def test_unasked_it_shows_all_runs_at_the_dollars_that_all_have_reached(project: Project):
     page = draw()
     text = said(page)
-    assert "2 runs at $0.0200 of training each: dense/s0 has the lowest val/loss, 0.125." in text or "tie" in text
+    assert "2 runs at $0.0200 of training each: dense/s0 and naive/s0 share the lowest val/loss, 0.125." in text
     assert text.count("data:image/png;base64") == 4 and text.count("step 40 ") == 4
     assert "val/loss 0.125" in text and "mask.ratio 0.5" in text
     assert list(page.select_slider[0].options) == LABELS and param(page, "runs") == "1,2"
@@ -142,7 +142,7 @@ def test_two_runs_lie_one_over_the_other_and_change_places(project: Project):
     assert text.index("dense/s0") < text.index("type='range'") and "&lt;b&gt;a blue" in text and "<b>a blue" not in text
     page.selectbox("pair-Left").set_value(2).run()
     assert param(page, "pair") == "2,1" and page.selectbox("pair-Right").value == 1
-    assert [s.value for s in draw(layout="two to swipe", pair="2,1").selectbox] == [2, 1]
+    assert [s.value for s in draw(layout="two to swipe", pair="2,1").selectbox][:2] == [2, 1]
     alone = draw(layout="two to swipe", runs="1")
     assert "Choose a second run" in said(alone) and "data:image/png;base64" in said(alone)
 

@@ -179,6 +179,8 @@ def _best(lanes: Sequence[Lane]) -> str:
     way = DIRECTIONS.get(metric)
     if way is None or (metric.startswith(LOSSES) and on_other_data([lane.run for lane in lanes])):
         return ""
-    best = (min if way == "minimize" else max)(rated, key=lambda lane: lane.quality or 0.0)
-    word = "lowest" if way == "minimize" else "highest"
-    return f": {best.run.name} has the {word} {metric}, {amounts.value(best.quality)}"
+    best = (min if way == "minimize" else max)(lane.quality for lane in rated if lane.quality is not None)
+    shown, word = amounts.value(best), "lowest" if way == "minimize" else "highest"
+    *more, last = [lane.run.name for lane in rated if amounts.value(lane.quality) == shown]
+    who = f"{', '.join(more)} and {last} share" if more else f"{last} has"
+    return f": {who} the {word} {metric}, {shown}"
