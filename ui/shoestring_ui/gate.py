@@ -35,7 +35,8 @@ def guard() -> None:
     name = str(user.get("email") or user.get("name") or user.get("sub") or "somebody")
     _sign_out(name)
     if not sign_in.may_enter(user, sign_in.allowed(secrets)):
-        _closed("You are not on the list", f"Whoever runs this app has not let {name} in. Ask them, or be another.")
+        text = f"Whoever runs this app has not let {name} in. Ask them, or sign out and come with another address."
+        _closed("You are not on the list", text)
 
 
 def _secrets() -> Mapping[str, Any]:
