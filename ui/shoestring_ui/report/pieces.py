@@ -35,9 +35,7 @@ def _swatch(run_id: int) -> str:
 
 
 def legend(runs: Sequence[tuple[int, str]]) -> str:
-    """The runs of a chart; none where there is one."""
-    if len(runs) < 2:
-        return ""
+    """The runs of a chart."""
     return "<ul class='legend'>" + "".join(f"<li>{who(i, name)}</li>" for i, name in runs) + "</ul>"
 
 

@@ -18,7 +18,7 @@ from shoestring_ui.cost_charts import banded
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.points import of_runs
-from shoestring_ui.report.pieces import chart, csv, experiment, legend, note, section, table, takeaway, who
+from shoestring_ui.report.pieces import chart, csv, details, experiment, legend, note, section, table, takeaway, who
 from shoestring_ui.report.subject import Subject, way
 
 CURVES_AT_MOST = 16  # runs in one chart, as on the page
@@ -110,12 +110,12 @@ def _curves(about: Subject, metric: str) -> str:
     series = [s for s in queries.series(about.db, list(names), metric) if s.value]
     if not series:
         return ""
-    return chart(
-        lambda colours: overlay(series, names, metric, colours),
-        takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), "dollars"),
-        frames.of_curves(series, names, metric), f"curves-{metric.replace('/', '-')}", ["dollars"],
-        legend([(s.run_id, names[s.run_id]) for s in series]),
-    )  # fmt: skip
+    said = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), "dollars")
+    data, name = frames.of_curves(series, names, metric), f"curves-{metric.replace('/', '-')}"
+    key = legend([(s.run_id, names[s.run_id]) for s in series])
+    if all(len(s.value) == 1 for s in series):  # points are no curves
+        return takeaway(said) + key + details(data, name, ["dollars"])
+    return chart(lambda colours: overlay(series, names, metric, colours), said, data, name, ["dollars"], key)
 
 
 def _seeds(about: Subject) -> str:
