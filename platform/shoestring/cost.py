@@ -9,7 +9,7 @@ from typing import Any, Literal
 from shoestring_trainer.config import NoMask, Price, Samples, TrainConfig
 from shoestring_trainer.flops import forwards_per_picture
 
-from shoestring.calibration import FIT_SPREAD, MIN_SPREAD, Calibration, Fit, Overheads, Work, fit, works
+from shoestring.calibration import MIN_SPREAD, Calibration, Fit, Overheads, Work, fit, works
 from shoestring.prices import PriceRow
 from shoestring.request import Request
 
@@ -17,6 +17,7 @@ ASSUMED_CORE_FLOPS_PER_S = 20e9  # small fp32 models, one CPU core (recipe §4 s
 ASSUMED_LOW, ASSUMED_HIGH = 0.5, 2.0  # p10 and p90 of a forecast that nothing was measured for
 # Seconds beside the steps, as long as nothing is measured.
 ASSUMED_STARTUP_S, ASSUMED_CHECKPOINT_S, ASSUMED_PICTURE_S = 6.0, 0.3, 0.02
+ASSUMED_TEXT_ENCODER_S = 5.0  # to load it: 4.7 s of a core here
 Z_90 = 1.28  # the 10th and 90th percentile of a normal distribution, in standard deviations
 
 How = Literal["measured", "fitted", "assumed"]
@@ -106,17 +107,16 @@ class Costs:
     def drawing(self, config: TrainConfig, step: int, samples: Samples) -> Estimate:
         """Seconds of drawing `samples` with the weights of a step, by a process of its own on one device.
 
-        Calibration times a grid in one batch, here each picture is drawn alone: known as a fit to one point.
+        Prompts that are typed need the text encoder. Calibration times a grid in one batch, which is faster than one
+        picture after the other, so the range stays that of an assumption.
         """
         index, _, _ = config.stage_at(min(max(0, step - 1), config.n_steps - 1))
         one = config.compute.model_copy(update={"processes": 1})
         full = replace(full_work(works(config)[: index + 1]), compute=one)
         overheads = self.overheads(config.model_copy(update={"samples": samples}), full)
-        seconds = overheads.startup_s + overheads.grid_s
-        if self.row.local and self.calibration.overheads:
-            width = Z_90 * 3 * FIT_SPREAD
-            return Estimate(seconds, 1 - width, 1 + width, "fitted")
-        return Estimate(seconds, ASSUMED_LOW, ASSUMED_HIGH, "assumed")
+        seconds = overheads.startup_s + ASSUMED_TEXT_ENCODER_S + overheads.grid_s
+        how: How = "fitted" if self.row.local and self.calibration.overheads else "assumed"
+        return Estimate(seconds, ASSUMED_LOW, ASSUMED_HIGH, how)
 
 
 @dataclass(frozen=True)

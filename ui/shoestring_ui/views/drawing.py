@@ -30,12 +30,15 @@ def section(runs: Sequence[Run]) -> None:
     """The form and what became of it; the address says what is typed and which drawing is shown (`?drawing=12`)."""
     headline("Draw what you type", LEDE)
     able = [r for r in runs if r.state in ENDED and r.checkpoint_step]
-    if able:
-        st.fragment(_form)(able)
-    else:
-        text = "Pictures are drawn with the weights of a run that has ended."
-        st.html(words.empty("No run has ended yet", text, "shoestring work --until-empty"))
-    _drawings()
+    asked, drawn = st.columns(2, gap="large")
+    with asked:
+        if able:
+            st.fragment(_form)(able)
+        else:
+            text = "Pictures are drawn with the weights of a run that has ended."
+            st.html(words.empty("No run has ended yet", text, "shoestring work --until-empty"))
+    with drawn:
+        _drawings()
 
 
 def _form(runs: Sequence[Run]) -> None:
@@ -47,15 +50,15 @@ def _form(runs: Sequence[Run]) -> None:
         key="draw-from", on_change=lambda: st.query_params.update({"from": str(st.session_state["draw-from"])}),
     )  # fmt: skip
     text = st.text_area(
-        "Prompts, one a line", key="prompts", bind="query-params", height=112, width=640,
+        "Prompts, one a line", key="prompts", bind="query-params", height=144,
         placeholder="a red circle\na small orange house", max_chars=MAX_PROMPTS * (MAX_CHARACTERS + 1),
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        steps = st.number_input("Steps", 1, 1000, 20, key="steps", bind="query-params", width=136)
+        steps = st.number_input("Steps", 1, 1000, 20, key="steps", bind="query-params", width=112)
         guidance = st.number_input(
-            "Guidance", 0.0, 100.0, 3.0, step=0.5, key="guidance", bind="query-params", width=136
+            "Guidance", 0.0, 100.0, 3.0, step=0.5, key="guidance", bind="query-params", width=112
         )
-        seed = st.number_input("Seed", 0, MOST_SEED, 0, key="seed", bind="query-params", width=136)
+        seed = st.number_input("Seed", 0, MOST_SEED, 0, key="seed", bind="query-params", width=112)
     prompts = tuple(line.strip() for line in text.splitlines() if line.strip())
     plan = None
     if prompts:
@@ -141,8 +144,8 @@ def _drawing(run: Run) -> None:
                                                              ("guidance", "guidance")) if name in asked)  # fmt: skip
     st.html(
         f"<p class='takeaway'>{_link(run.id)} {words.escape(_stands(run))}</p>"
-        f"<p class='note'>{whose} {words.escape(how)} · {words.money(amounts.usd(run.spent_usd))} of planned "
-        f"{words.money(amounts.usd(run.planned_usd))} · <a href='run?run={run.id}' target='_self'>its run</a></p>"
+        f"<p class='note'>{whose} {words.escape(how)} · planned {words.money(amounts.usd(run.planned_usd))}, "
+        f"spent {words.money(amounts.usd(run.spent_usd))} · <a href='run?run={run.id}' target='_self'>its run</a></p>"
     )
     if run.state == "failed":
         st.html(_failure(run))

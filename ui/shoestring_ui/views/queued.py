@@ -35,7 +35,9 @@ def page() -> None:
 def _body() -> None:
     verbs.outcomes()
     line, workers = ask(queries.line, LINE_SHOWN), ask(queries.workers)
-    ended = sorted((r for r in recent() if r.state not in ACTIVE | WAITING), key=lambda r: -(r.ended_at or 0))
+    ended = sorted(
+        (r for r in recent(drawings=True) if r.state not in ACTIVE | WAITING), key=lambda r: -(r.ended_at or 0)
+    )
     st.html(words.figures(_figures(line, workers)))
     if line.first:
         behind = line.n_active + line.n_waiting - len(line.first)
