@@ -161,6 +161,13 @@ def test_one_run_with_one_grid_has_no_slider(project: Project):
     assert not page.select_slider and "single/s0 at $0.0200 of training each." in said(page)
 
 
+def test_a_link_to_a_run_that_has_not_begun_says_so_and_shows_the_others(project: Project):
+    run_id = project.queue("<i>later")
+    text = said(draw(runs=f"1,{run_id}"))
+    assert f"No pictures of #{run_id} &lt;i&gt;later/s0: not begun yet" in text
+    assert text.count("data:image/png;base64") == 2
+
+
 def test_a_run_without_pictures_says_so(project: Project):
     run_id = project.queue("bare")
     project.train(run_id)

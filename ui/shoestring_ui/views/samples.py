@@ -45,6 +45,10 @@ def _side_by_side(runs: Sequence[Run]) -> None:
         text = "Runs draw a seeded grid of prompts while they train, once `samples:` is in their spec."
         st.html(words.empty("No samples yet", text, "shoestring work --until-empty"))
         return
+    asked = st.query_params.get("runs", "").split(",")
+    if bare := [f"#{r.id} {r.name}" for r in runs if str(r.id) in asked and r not in able]:
+        text = f"No pictures of {', '.join(bare)}: not begun yet, or no `samples:` in the spec."
+        st.html(f"<p class='note'>{words.prose(text)}</p>")
     chosen = pick_runs(able, _unasked(able), most=MOST)
     if not chosen:
         st.html(words.empty("No run is chosen", "Choose one or more runs above."))
