@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import HOW, Visit, chromium, chromium_browser, served
+from browser import HOW, PATIENCE_MS, Visit, chromium, chromium_browser, served
 from PIL import Image
 from playwright.sync_api import Page, expect
 from projects import Project
@@ -19,6 +19,7 @@ from shoestring_trainer.run_dir import RunDir
 @pytest.fixture
 def visit(tmp_path: Path, migrated: Path) -> Iterator[Visit]:
     """A window on a project of two runs with pictures at steps 10, 20 and 40."""
+    expect.set_options(timeout=PATIENCE_MS)
     if chromium() is None:
         pytest.skip(HOW)
     home = Home(tmp_path, tmp_path / "state")
@@ -49,7 +50,7 @@ def test_keys_walk_through_the_pictures_two_runs_are_swiped_and_the_sheet_is_a_p
         page.keyboard.press(key)
         shows(page, step)
     assert "usd=0.01" in page.url
-    number = page.get_by_test_id("stNumberInput").locator("input")
+    number = page.get_by_role("spinbutton", name="Exactly")
     number.click()
     page.keyboard.press("ArrowLeft")  # moves the caret
     handle = page.get_by_test_id("stMain").get_by_role("slider").first
