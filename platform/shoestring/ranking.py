@@ -87,7 +87,7 @@ def direction(metric: str) -> Direction:
 
 def value_at(series: Series, usd: float) -> float | None:
     """Interpolate the metric at `usd` planned dollars; None where the curve does not reach (within 2 %)."""
-    points = _finite(series)
+    points = [(x, y) for x, y in zip(series.usd, series.value, strict=True) if math.isfinite(y)]
     if not points:
         return None
     (first_usd, first), (last_usd, last) = points[0], points[-1]
@@ -103,18 +103,17 @@ def value_at(series: Series, usd: float) -> float | None:
 
 def usd_to_reach(series: Series, quality: float, way: Direction = "minimize") -> float | None:
     """Planned dollars at which the metric is first as good as `quality`, between the same lines as `value_at`'s."""
-    sign = 1.0 if way == "minimize" else -1.0
-    points, goal = [(x, sign * y) for x, y in _finite(series)], sign * quality
-    if points and points[0][1] <= goal:
-        return points[0][0]
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if y1 <= goal < y0:
-            return x1 if y1 == goal else x0 + (x1 - x0) * (y0 - goal) / (y0 - y1)
+    sign, before = 1.0 if way == "minimize" else -1.0, None
+    for usd, value in zip(series.usd, series.value, strict=True):
+        if not math.isfinite(value):
+            continue
+        if sign * value <= sign * quality:
+            if before is None or value == quality:
+                return usd
+            usd0, value0 = before
+            return usd0 + (usd - usd0) * (value0 - quality) / (value0 - value)
+        before = usd, value
     return None
-
-
-def _finite(series: Series) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in zip(series.usd, series.value, strict=True) if math.isfinite(y)]
 
 
 def scatter(series: Series) -> tuple[float, int]:

@@ -33,6 +33,8 @@ def create_sweep(db: Database, request: SweepRequest, *, now: float | None = Non
     """
     at = db.now(now)
     spec = request.as_json()
+    if request.max_usd is not None:
+        spec["budget"] = {"max_usd": request.max_usd}
     searched = {key: value for key, value in spec.items() if key not in ("budget", "trials")}
     spec_hash = hashlib.sha256(canonical([searched, request.base.spec_hash]).encode()).hexdigest()
     max_micro = None if request.max_usd is None else micro(request.max_usd)

@@ -82,7 +82,8 @@ def runs_project(runs: Iterable[Run]) -> str:
 
 
 def _look(asked: Asked) -> Shown:
-    runs = {r.id: r for r in recent() if r.id in asked.run_ids}
+    among = set(asked.run_ids)
+    runs = {r.id: r for r in recent() if r.id in among}
     series = curves(list(runs.values()), asked.metric) if asked.metric else []
     points = of_runs(list(runs.values()), series, asked.log)
     on_map = {p.run_id for p in points}
