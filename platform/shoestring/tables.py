@@ -140,18 +140,21 @@ runs = Table(
 # Keeps a claim fast among many finished runs; the claim writes the literal 'queued' and DUE letter by letter, or SQLite
 # would not use it. DUE is `records.Run.due`: of values that do not change while a run waits, so an index can hold it.
 DUE: ColumnElement[float] = literal_column(f"(run_after - (priority * {AGE_S}))", Float)
+QUEUED = text("state = 'queued'")
 Index(
     "ix_runs_claim",
     runs.c.queue,
     DUE,
     runs.c.id,
-    sqlite_where=text("state = 'queued'"),
-    postgresql_where=text("state = 'queued'"),
+    sqlite_where=QUEUED,
+    postgresql_where=QUEUED,
 )
 # What workers hold: found by nonce after a lost reply, and looked through by reapers. Both say HELD literally, too.
 HELD = text("state IN ('leased', 'running', 'stopping')")
 Index("ix_runs_held", runs.c.claim_nonce, sqlite_where=HELD, postgresql_where=HELD)
-Index("ix_runs_project_spent_micro", runs.c.project, runs.c.spent_micro)
+# What pages add up of all runs is in one index, so that none of their JSON is read past.
+_FIGURES = ("project", "spent_micro", "state", "planned_micro", "reserved_micro", "sweep_id")
+Index("ix_runs_figures", *(runs.c[name] for name in _FIGURES))
 
 attempts = Table(
     "attempts",

@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from shoestring.db import Database
 from shoestring.leases import projects_without_money, ready
 from shoestring.ledger import ALIVE_S
 from shoestring.moves import unmet
 from shoestring.records import AGE_S, Run
-from shoestring.tables import DUE, runs, workers
-
-QUEUED = text("state = 'queued'")  # literally, for the index of claims
+from shoestring.tables import DUE, QUEUED, runs, workers
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,11 @@ def _facts(conn: Connection, queued: Sequence[int], at: float) -> Facts:
     rows = {row.id: row for row in conn.execute(select(*columns).where(runs.c.id.in_(queued)))}
     facts = Facts(frozenset(projects_without_money(conn)), alive or 0, taking or 0, rows)
     for queue in {row.queue for row in rows.values()}:
-        last = max(row.due for row in rows.values() if row.queue == queue)
-        first = select(runs.c.id, runs.c.priority, DUE.label("due")).where(QUEUED, runs.c.queue == queue, ready(at))
-        for row in conn.execute(first.where(last >= DUE).order_by(DUE, runs.c.id)):
+        last, last_id = max((row.due, row.id) for row in rows.values() if row.queue == queue)
+        upto = and_(last >= DUE, or_(last > DUE, runs.c.id <= last_id))  # runs submitted at once are due at once
+        before = select(runs.c.id).where(QUEUED, runs.c.queue == queue, upto)  # in the index of claims alone
+        first = select(runs.c.id, runs.c.priority, DUE.label("due")).where(runs.c.id.in_(before), ready(at))
+        for row in conn.execute(first.order_by(DUE, runs.c.id)):
             facts.lines[queue].setdefault(row.priority, []).append((row.due, row.id))
     return facts
 
