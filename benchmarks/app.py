@@ -1,7 +1,7 @@
 """How quick the app is in a browser, on a large database, and MLflow's UI beside it: same browser, same run, in turns.
 
     python benchmarks/app.py FOLDER                                  # 10,000,000 points; makes FOLDER once
-    python benchmarks/app.py FOLDER --queued 100000                  # and a long queue
+    python benchmarks/app.py FOLDER alone --queued 100000            # with a long queue, without MLflow
     python benchmarks/app.py FOLDER --points 10000                   # 100,000,000 points: minutes to make, 10 GB
     python benchmarks/app.py FOLDER --runs 24 --points 20 --rounds 1 --clicks 6 --interactions 20 --idle-s 4   # small
 
@@ -28,6 +28,8 @@ sys.path.append(str(ROOT / "tests"))  # the browser's harness and the large proj
 import many_runs  # noqa: E402
 from app_parts import figures, mlflow_beside, rounds  # noqa: E402
 from shoestring.home import Home  # noqa: E402
+
+PARTS = ("alone", "beside")
 
 
 def made(folder: Path, size: many_runs.Size) -> Home:
@@ -56,12 +58,11 @@ def mlflow_made(folder: Path, size: many_runs.Size) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="alone, beside (MLflow); both if none is named")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--metrics", type=int, default=10, help="at most 10")
     parser.add_argument("--points", type=int, default=1000, help="of each metric of each run")
-    parser.add_argument(
-        "--mlflow-points", type=int, default=100, help="of each metric beside MLflow; 0: not beside"
-    )
+    parser.add_argument("--mlflow-points", type=int, default=100, help="of each metric beside MLflow")
     parser.add_argument("--grids", type=int, default=5, help="of four pictures, of each run")
     parser.add_argument("--queued", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5, help="visits of each page, in turns")
@@ -70,19 +71,22 @@ def main() -> int:
     parser.add_argument("--idle-s", type=float, default=30.0, help="seconds that a live page is left alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here too")
     args = parser.parse_args()
+    if unknown := [part for part in args.parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}: {', '.join(PARTS)}")
+    args.parts = args.parts or PARTS
     size = many_runs.Size(args.runs, args.metrics, args.points, args.grids, args.queued, trials=args.runs // 10)
     answer: dict[str, Any] = {"size": asdict(size), "cores": os.cpu_count(), "load_before": os.getloadavg()[0]}
     print(f"{answer['cores']} cores, load {answer['load_before']:.2f} before")
-    project = made(args.folder, size)
-    answer |= rounds.ours_alone(project, args)
-    if args.mlflow_points:
+    if "alone" in args.parts:
+        answer |= rounds.ours_alone(made(args.folder, size), args)
+    if "beside" in args.parts:
         small = replace(size, points=args.mlflow_points, grids=0, queued=0)
         answer |= rounds.beside(made(args.folder, small), mlflow_made(args.folder, small), args)
     answer["load_after"] = os.getloadavg()[0]
     print(figures.shown(answer))
     if args.json:
         args.json.write_text(json.dumps(answer, indent=1))
-    return 1 if answer["wrong"] else 0
+    return 1 if answer.get("wrong") else 0
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ FLAGS = (
 )
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 FETCH = "Failed to load resource"  # judged by its status instead
-PATIENCE_MS = 60_000  # a busy machine
+PATIENCE_MS = 120_000  # a busy machine
 STARTS_S = 240.0  # MLflow's server, on a busy machine
 DRAWN = """() => {
   const app = document.querySelector('[data-testid=stApp]');

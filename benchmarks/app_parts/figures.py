@@ -11,6 +11,17 @@ FIRST_S, REACT_S, REACT_P95_S, GROWTH_MB, LIVE_CORE, RATIO = 1.0, 0.5, 1.0, 50.0
 
 def shown(answer: dict[str, Any]) -> str:
     """Tables in Markdown."""
+    lines = [*(_alone(answer) if "first_s" in answer else []), ""]
+    for name, both in answer.get("beside_s", {}).items():
+        ratio = answer["ratio"][name]
+        seconds = ", ".join(f"{who} {spread(times)} s" for who, times in both.items())
+        lines.append(f"to the {name}: {seconds}; {ratio:.1f} × faster{_missed(ratio >= RATIO)} (≥ {RATIO:g})")
+    lines += [f"WRONG: {what}" for what in answer.get("wrong", ())]
+    lines.append(f"load {answer['load_before']:.2f} before, {answer['load_after']:.2f} after")
+    return "\n".join(lines)
+
+
+def _alone(answer: dict[str, Any]) -> list[str]:
     lines = ["", f"| Page | first content s (≤ {FIRST_S:g}) | whole s | interaction s, median (≤ {REACT_S:g}) | "
              f"95th percentile (≤ {REACT_P95_S:g}) |", "|---|---|---|---|---|"]  # fmt: skip
     for name, first in answer["first_s"].items():
@@ -29,13 +40,7 @@ def shown(answer: dict[str, Any]) -> str:
     ]
     for name, share in answer["live_core"].items():
         lines.append(f"a live page left alone, {name}: {100 * share:.1f} % of a core{_missed(share < LIVE_CORE)} (< 5)")
-    for name, both in answer.get("beside_s", {}).items():
-        ratio = answer["ratio"][name]
-        seconds = ", ".join(f"{who} {spread(times)} s" for who, times in both.items())
-        lines.append(f"to the {name}: {seconds}; {ratio:.1f} × faster{_missed(ratio >= RATIO)} (≥ {RATIO:g})")
-    lines += [f"WRONG: {what}" for what in answer["wrong"]]
-    lines.append(f"load {answer['load_before']:.2f} before, {answer['load_after']:.2f} after")
-    return "\n".join(lines)
+    return lines
 
 
 def p95(times: Sequence[float]) -> float:
