@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from shoestring.errors import ShoestringError, SpecInvalid
@@ -20,7 +21,7 @@ from shoestring_ui.widgets import chart, download, section
 from shoestring_ui.words import Figure
 
 PAPER = Path("studies/paper.yaml")
-FIRST = {"size": "microdit-tiny-2", "px": 256, "images": 10_000_000, "mask": 0.75, "experts": 8}
+FIRST: dict[str, Any] = {"size": "microdit-tiny-2", "px": 256, "images": 10_000_000, "mask": 0.75, "experts": 8}
 
 
 def forecast(prices: dict[str, PriceRow]) -> None:
