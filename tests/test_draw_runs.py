@@ -107,6 +107,7 @@ def test_what_is_typed_is_queued_drawn_by_a_worker_and_equals_what_is_drawn_at_o
     assert "run 3 is there already (queued)" in doors.run(*asked("--queue", "--guidance", "1")).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("either", ["sqlite"], indirect=True)
 def test_a_killed_worker_loses_no_picture_and_repeats_no_point(home: Home, db: Database, run_id: int) -> None:
     order = Order(PROMPTS * 2, seed=5, n_steps=100)
