@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import BrowserContext, Page
 
+PATIENCE_MS = 240_000  # a busy machine
 QUIET_MS = 250  # without any change: then the page is done
 # `shown` is when the wanted content was first there, `last` when anything in `inside` last changed: milliseconds since
 # the navigation. `ran` says that the server's script has run since the click (where pages say so).
@@ -45,7 +46,7 @@ class Site:
 def arrive(context: BrowserContext, site: Site, address: str, wanted: str) -> tuple[Page, float]:
     """Open a page in a new tab; seconds until the JavaScript expression `wanted` was true."""
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.add_init_script(WATCH % {"wanted": wanted, "inside": site.inside})
     page.goto(f"{site.url}/{address}", wait_until="commit")
     page.wait_for_function("window.__watch && window.__watch.shown !== null", polling=50)
