@@ -39,6 +39,14 @@ def at_step(step: int, key: str = "train/loss") -> tuple[str, int, float, float,
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_page_of_runs_that_have_begun_leaves_out_a_long_queue(db, enqueue):
+    first = [enqueue(f"trained-{i}") for i in range(2)]
+    assert claimed(db).run_id == first[0]
+    waiting = [enqueue(f"waits-{i}") for i in range(5)]
+    assert [r.id for r in queries.runs(db, limit=3)] == waiting[-3:]
+    assert [r.id for r in queries.runs(db, limit=3, begun=True)] == [first[0]]
+
+
 def test_runs_are_found_by_id_by_name_and_by_experiment_the_newest_first(db, enqueue):
     first, second, other = enqueue("dense/s0"), enqueue("dense/s1"), enqueue("naive/s0")
     assert queries.find_run(db, str(first)).id == first

@@ -16,9 +16,7 @@ from shoestring.request import Request
 from shoestring.spec_parts import SPEC_VERSION
 
 WIDTH = 100
-_PLAIN = re.compile(
-    r"[A-Za-z_]([A-Za-z0-9_./ -]*[A-Za-z0-9_./-])?"
-)  # needs no quotes
+_PLAIN = re.compile(r"[A-Za-z_]([A-Za-z0-9_./ -]*[A-Za-z0-9_./-])?")  # needs no quotes
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 # What stands beside the experiment, or goes without saying.
 _OUTSIDE = {"name", "experiment", "project", "data", "stage_sets", "hardware", "code_digest", "max_usd"}

@@ -38,6 +38,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_ID = 2**63 - 1
+LINED_UP = ("queued", "blocked")
 
 
 def runs(
@@ -50,15 +51,19 @@ def runs(
     limit: int | None = None,
     before: int | None = None,
     drawings: bool = True,
+    begun: bool = False,
 ) -> list[records.Run]:
     """The runs, oldest first; each argument that is given narrows them. A page is the newest `limit` of those whose id
-    is less than `before`: the next one ends before this one's first. Without `drawings`, only runs that train."""
+    is less than `before`: the next one ends before this one's first. Without `drawings`, only runs that train; `begun`
+    leaves out those that wait in the queue."""
     wanted = {"project": project, "state": state, "kind": kind, "sweep_id": sweep_id}
     query = select(*rows.AS_STORED).order_by(runs_table.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(runs_table.c.id < before)
     if not drawings:
         query = query.where(runs_table.c.kind != records.DRAWING)
+    if begun:
+        query = query.where(runs_table.c.id.in_(select(runs_table.c.id).where(runs_table.c.state.not_in(LINED_UP))))
     for column, value in wanted.items():
         if value is not None:
             same = select(runs_table.c.id).where(runs_table.c[column] == value)

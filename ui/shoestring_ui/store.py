@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 FRESH_S = 2  # how old an answer may be
 NEWEST = 500  # runs that pages choose from; older ones have their address
+NEWEST_WAITING = 100  # whatever their state
 MOST_NAMED = 16  # older runs that one address may name
 CURVE_POINTS = 20_000  # of all curves of one figure: what a browser draws at once
 CURVES_KEPT = 2000
@@ -70,15 +71,18 @@ def _fixed(value: Any) -> Hashable:
 
 
 def recent(drawings: bool = False) -> list[Run]:
-    """The newest runs, and those older ones (or drawings) that the address names, oldest first."""
-    newest = ask(queries.runs, limit=NEWEST, drawings=drawings)
+    """The newest runs that have begun, the newest of all, and those (or drawings) that the address names, oldest first.
+
+    So a long queue hides nothing that was trained.
+    """
+    begun = ask(queries.runs, limit=NEWEST, drawings=drawings, begun=True)
+    found = {r.id: r for r in (*begun, *ask(queries.runs, limit=NEWEST_WAITING, drawings=drawings))}
     named = [part for key in ("run", "runs") for part in st.query_params.get(key, "").split(",")]
     ids = sorted({int(part) for part in named if part.isascii() and part.isdigit() and len(part) < 19})
-    known, named_only = {r.id for r in newest}, []
-    for run_id in [i for i in ids if newest and i not in known][:MOST_NAMED]:
+    for run_id in [i for i in ids if found and i not in found][:MOST_NAMED]:
         with contextlib.suppress(NotFound):
-            named_only.append(ask(queries.run, run_id))
-    return sorted(named_only + newest, key=lambda r: r.id)
+            found[run_id] = ask(queries.run, run_id)
+    return [found[run_id] for run_id in sorted(found)]
 
 
 def curves(runs: Sequence[Run], metric: str) -> list[Series]:
