@@ -165,6 +165,7 @@ class Visitor:
         return any(text in one for one in self.sent) or text in self.page.content()
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_who_signs_in_sees_the_project_who_does_not_or_is_not_on_the_list_sees_nothing(home: Home):
     with ExitStack() as stack:
