@@ -55,16 +55,18 @@ def test_the_title_of_the_spending_names_the_worst_waste():
     assert takeaways.of_spending(parts(useful=10)).endswith("nothing is wasted.")
 
 
-def test_what_is_left_of_a_cap_goes_down_in_steps_and_ends_in_what_is_kept_back():
+def test_what_is_left_of_a_cap_goes_down_while_runs_train_and_ends_in_what_is_kept_back():
     lines = [
         Spend(2_000_000, "useful", 1, "a", "p", "", "m", 100.0, 200.0),
         Spend(1_000_000, "failed", 2, "b", "p", "", "m", 50.0, 150.0),
         Spend(9_000_000, "idle", None, "", "", "", "m", 0.0, 300.0),
     ]
     steps = course(lines)
-    assert steps == [(50.0, 0), (150.0, 1_000_000), (200.0, 3_000_000)] and course([]) == []
+    assert steps == [(50.0, 0), (100.0, 500_000), (150.0, 2_000_000), (200.0, 3_000_000)] and course([]) == []
+    at_once = Spend(7, "useful", 3, "a", "p", "", "m", 60.0, 60.0)
+    assert course([at_once]) == [(60.0, 0), (60.0, 7)]
     left, kept = burn_down(steps, 5.0, 1.5, LIGHT).data
-    assert list(left.y) == [5.0, 4.0, 2.0] and left.line.shape == "hv" and left.line.color == LIGHT.money
+    assert list(left.y) == [5.0, 4.5, 3.0, 2.0] and left.line.color == LIGHT.money
     assert list(kept.y) == [2.0, 0.5]
     purse = queries.Purse(5_000_000, 3_000_000, 1_500_000)
     assert takeaways.of_budget("p", purse) == (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,11 +30,27 @@ def grouped(lines: Iterable[Spend], by: str) -> dict[str, dict[str, int]]:
 
 
 def course(lines: Iterable[Spend]) -> list[tuple[float, int]]:
-    """When how many micro-dollars of runs were gone, oldest first: a step where each line ends, from the beginning."""
-    runs = sorted((line for line in lines if line.outcome != "idle"), key=lambda line: line.ended_at)
-    sums = itertools.accumulate((line.micro for line in runs), initial=0)
-    times = [min(line.began_at for line in runs), *(line.ended_at for line in runs)] if runs else []
-    return list(zip(times, sums, strict=False))
+    """When how many micro-dollars of runs were gone, oldest first: at each line's beginning and end, evenly between."""
+    runs = [line for line in lines if line.outcome != "idle"]
+    turns: dict[float, list[float]] = {}  # at: (micro-dollars spent at once, change of micro-dollars a second)
+    for line in runs:
+        span_s = line.ended_at - line.began_at
+        begins, ends = turns.setdefault(line.began_at, [0.0, 0.0]), turns.setdefault(line.ended_at, [0.0, 0.0])
+        if span_s > 0:
+            begins[1] += line.micro / span_s
+            ends[1] -= line.micro / span_s
+        else:
+            ends[0] += line.micro
+    gone, rate, before, found = 0.0, 0.0, 0.0, list[tuple[float, int]]()
+    for at in sorted(turns):
+        gone += rate * (at - before)
+        found.append((at, round(gone)))
+        at_once, more = turns[at]
+        if at_once:
+            gone += at_once
+            found.append((at, round(gone)))
+        rate, before = rate + more, at
+    return [*found[:-1], (found[-1][0], sum(line.micro for line in runs))] if found else []
 
 
 def by_day(line: Spend) -> Iterator[tuple[str, int]]:

@@ -51,7 +51,7 @@ def by_day(days: Mapping[str, Mapping[str, int]], colours: Palette) -> go.Figure
 
 
 def burn_down(course: Sequence[tuple[float, int]], cap_usd: float, kept_usd: float, colours: Palette) -> go.Figure:
-    """Dollars left of a cap over time, in steps; at its end what is kept back for runs that have not ended.
+    """Dollars left of a cap over time; at its end what is kept back for runs that have not ended.
 
     `course` is (unix seconds, micro-dollars gone by then), oldest first.
     """
@@ -63,7 +63,7 @@ def burn_down(course: Sequence[tuple[float, int]], cap_usd: float, kept_usd: flo
     left = [cap_usd - course[i][1] / MICRO for i in keep]
     figure.add_scatter(
         x=times, y=left, mode="lines", fill="tozeroy", fillcolor=colours.money_wash, name="left",
-        line={"color": colours.money, "width": 2, "shape": "hv"}, customdata=[usd(amount) for amount in left],
+        line={"color": colours.money, "width": 2}, customdata=[usd(amount) for amount in left],
         hovertemplate="%{x|%d %b %H:%M}<br>%{customdata} left<extra></extra>",
     )  # fmt: skip
     if kept_usd and times:
