@@ -21,6 +21,7 @@ from shoestring.db import Database
 from shoestring.home import Home
 from shoestring_trainer.run_dir import RunDir
 
+pytestmark = pytest.mark.browser  # `.ci/run` runs these beside the others
 PAGES = ("", "queue", "run", "run?tab=Samples", "run?tab=Log", "compare", "samples", "sweep", "cost", "new")
 LARGE = many_runs.Size(runs=300, metrics=4, points=200, grids=1, queued=400, trials=30)
 BROKEN = 3  # the run that failed
@@ -87,8 +88,14 @@ def visits(chrome: Browser, homes: Callable[[str], Home]) -> Iterator[Visits]:
             stack.callback(found.close)
             return found
 
+        shown: list[Visit] = []
+
         def at_desk(kind: str, theme: str = "light") -> Visit:
             found = visit(kind, theme)
+            for other in shown:
+                if other is not found:
+                    other.page.goto("about:blank")  # or it would go on refreshing itself
+            shown[:] = [found]
             found.page.set_viewport_size(dict(zip(("width", "height"), SIZES["desk"], strict=True)))
             return found
 

@@ -15,6 +15,8 @@ from projects import Project
 from shoestring.home import Home
 from shoestring_trainer.run_dir import RunDir
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def visit(tmp_path: Path, migrated: Path) -> Iterator[Visit]:

@@ -45,4 +45,4 @@ def test_the_pulse_adds_up_in_the_database(db: Database, enqueue: Callable[..., 
 def test_the_pulse_looks_at_no_run_but_in_an_index(sqlite_db: Database):
     with sqlite_db.read() as conn:
         how = conn.execute(text(f"EXPLAIN QUERY PLAN {SPENT}")).all()
-    assert "COVERING INDEX ix_runs_project_spent_micro" in str(how)
+    assert "COVERING INDEX ix_runs_figures" in str(how)

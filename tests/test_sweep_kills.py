@@ -108,6 +108,7 @@ class Stage:
 
 
 @pytest.mark.slow
+@pytest.mark.storm
 @pytest.mark.parametrize(("text", "jobs"), [(RUNGS, 1), (FLAT, 3)], ids=["rungs", "three at once"])
 def test_ten_kills_of_the_sweeper_and_of_workers_change_no_told_value_and_lose_no_dollar(
     tmp_path, migrated, monkeypatch, text, jobs

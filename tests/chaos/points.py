@@ -46,7 +46,12 @@ def find(url: str, folder: Path, trainer: Trainer) -> list[CrashPoint]:
     ended = _work(url, folder, watched, ("record", str(notes["worker"])))
     assert ended == 0, f"the worker ended with {ended}"
     counts = {who: Counter(path.read_text().splitlines()) for who, path in notes.items()}
-    return [CrashPoint(who, name, math.ceil(n / 2)) for who in counts for name, n in sorted(counts[who].items())]
+    return [CrashPoint(who, name, _time(name, n)) for who in counts for name, n in sorted(counts[who].items())]
+
+
+def _time(name: str, n: int) -> int:
+    """At which of its `n` passes; how often old checkpoints are marked depends on when the worker looks: the first."""
+    return 1 if "mark_checkpoint" in name else math.ceil(n / 2)
 
 
 def attempt(url: str, folder: Path, trainer: Trainer, point: CrashPoint, references: dict[int, Outcome]) -> list[str]:
