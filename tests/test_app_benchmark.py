@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import many_runs
 import pytest
-from browser import HOW, chromium
 from shoestring import queries
 from shoestring.db import Database
 from shoestring.home import Home
@@ -55,27 +52,3 @@ def test_times_are_printed_beside_their_targets(figures):
     assert "| overview | 1.20 missed (0.50 – 1.30) | 2.00 (2.00 – 2.00) | 0.40 (0.40 – 1.60) | 1.60 missed |" in said
     assert "+40 MB (target" in said and "7.0 % of a core missed" in said and "4.0 × faster (≥ 3)" in said
     assert "WRONG: a script error" in said
-
-
-@pytest.mark.slow
-def test_the_app_benchmark_times_every_page(tmp_path: Path):
-    if chromium() is None:
-        pytest.skip(HOW)
-    small = [
-        "--runs",
-        "24",
-        "--points",
-        "20",
-        "--grids",
-        "2",
-        "--rounds",
-        "1",
-    ]
-    short = ["--clicks", "2", "--interactions", "6", "--idle-s", "2", "--json", str(tmp_path / "app.json")]
-    command = [sys.executable, str(BENCHMARKS / "app.py"), str(tmp_path), "alone", *small, *short]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    found = json.loads((tmp_path / "app.json").read_text())
-    assert found["wrong"] == []
-    assert set(found["first_s"]) == {"overview", "queue", "run", "compare", "samples", "sweep", "cost"}
-    assert all(0 < second < 60 for times in found["react_s"].values() for second in times)
