@@ -1,4 +1,4 @@
-"""The app's benchmark: what it fills a database with, what it makes of its times, and that it runs."""
+"""The app's benchmark: what it fills a database with, and what it makes of its times."""
 
 from __future__ import annotations
 
