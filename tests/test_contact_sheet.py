@@ -122,10 +122,10 @@ def test_our_own_letters_are_used_and_others_where_they_are_missing():
     assert letters.font("plain text – 0.5 %", TEXT).getname()[0] == "Inter"
     assert letters.font("step 1", Style("mono", 20)).getname()[0] == "JetBrains Mono"
     try:
-        elsewhere = ImageFont.truetype("DejaVuSans.ttf").getname()[0]
-    except OSError:
-        pytest.skip("DejaVu is not installed here")
-    assert letters.font("кот ▲", TEXT).getname()[0] == elsewhere
+        expected = {ImageFont.truetype("DejaVuSans.ttf").getname()[0]}
+    except OSError:  # not installed: the one of ours that lacks the fewest
+        expected = {"Inter", "JetBrains Mono"}
+    assert letters.font("кот ▲", TEXT).getname()[0] in expected
 
 
 def test_what_no_font_can_draw_is_a_space_or_a_box():
