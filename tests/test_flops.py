@@ -35,6 +35,9 @@ models = st.builds(
     experts=st.none()
     | st.builds(Experts, count=st.integers(1, 5), capacity=st.floats(0.5, 3), every=st.integers(1, 2)),
 )
+whole = models.map(  # those that need every token
+    lambda m: m.model_copy(update={"merge": 2, "tail_depth": 1, "conv": True, "mixer_depth": m.mixer_depth or 1})
+)
 masks = st.just(NO_MASK) | st.builds(
     RandomMask, kind=st.just("random"), ratio=st.floats(0, 0.9), place=st.sampled_from(["deferred", "naive"])
 )
@@ -55,6 +58,15 @@ def counted(model: ModelConfig, shape: tuple[int, int, int], length: int, mask: 
 def test_the_closed_form_equals_torchs_counter(model, mask, length):
     closed = sum(flops.forward_flops(model, (3, 8, 4), length, mask, 10).values())
     assert closed == pytest.approx(counted(model, (3, 8, 4), length, mask, 10), rel=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(whole, st.integers(1, 9))
+def test_the_closed_form_holds_for_models_that_merge_tokens(model, length):
+    closed = sum(flops.forward_flops(model, (3, 8, 4), length, NO_MASK, 10).values())
+    assert closed == pytest.approx(counted(model, (3, 8, 4), length, NO_MASK, 10), rel=1e-3)
+    net = DiT(model, (3, 8, 4), 10)
+    assert flops.parameters(model, 3, 10) == sum(p.numel() for p in net.parameters())
 
 
 @settings(max_examples=12, deadline=None)

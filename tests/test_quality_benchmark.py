@@ -55,9 +55,9 @@ def test_a_recipe_becomes_a_job_of_so_many_steps_and_takes_changes(tmp_path):
     paper = recipes.PAPER.job(data, 3, [100, 12])
     assert [stage.steps for stage in paper.stages] == [100, 12] and paper.stages[0].warmup_steps == 1
     assert paper.optimizer.decay == "all" and paper.model.experts.count == 8
-    changed = recipes.OURS.changed({"stages.0.lr": 2e-3, "model.depth": 2, "caption_tokens": 9})
-    assert changed.job(data, 0, [10]).stages[0].lr == 2e-3 and changed.caption_tokens == 9
-    assert recipes.OURS.job(data, 0, [10]).stages[0].lr != 2e-3, "the recipe itself is as it was"
+    changed = recipes.OURS.changed({"stages.0.lr": 5e-3, "model.depth": 2, "caption_tokens": 9})
+    assert changed.job(data, 0, [10]).stages[0].lr == 5e-3 and changed.caption_tokens == 9
+    assert recipes.OURS.job(data, 0, [10]).stages[0].lr != 5e-3, "the recipe itself is as it was"
 
 
 def test_the_seconds_are_shared_as_the_steps_are():

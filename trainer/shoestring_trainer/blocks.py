@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shoestring_trainer.again import Made, again
 from shoestring_trainer.experts import ExpertChoice
+from shoestring_trainer.grid import DepthwiseConv, Grid
 from shoestring_trainer.swiglu import SwiGlu
 from shoestring_trainer.widths import BlockWidths
 
@@ -107,9 +108,10 @@ class CaptionBlock(nn.Module):
 class DiTBlock(nn.Module):
     """Self-attention, cross-attention, FFN; the first and the last are modulated and gated by the condition (adaLN)."""
 
-    def __init__(self, widths: BlockWidths, head_dim: int, condition_dim: int) -> None:
+    def __init__(self, widths: BlockWidths, head_dim: int, condition_dim: int, conv: bool = False) -> None:
         super().__init__()
         dim = widths.dim
+        self.conv = DepthwiseConv(dim) if conv else None
         self.norm_self = norm(dim)
         self.self_attention = SelfAttention(dim, widths.attention, head_dim)
         self.norm_cross = norm(dim)
@@ -118,8 +120,14 @@ class DiTBlock(nn.Module):
         self.ffn = ExpertChoice(dim, widths.ffn, widths.experts) if widths.experts else SwiGlu(dim, widths.ffn)
         self.modulation = nn.Linear(condition_dim, 6 * dim)
 
-    def forward(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None) -> Tensor:
-        """x (B, N, D), condition (B, 1, D of the backbone) after its GELU, y (B, L, D) → (B, N, D)."""
+    def forward(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None, grid: Grid | None = None) -> Tensor:
+        """x (B, N, D), condition (B, 1, D of the backbone) after its GELU, y (B, L, D) → (B, N, D).
+
+        `grid`: the rows and columns of the tokens, which a convolution needs.
+        """
+        if self.conv is not None:
+            assert grid is not None, "a convolution needs the whole grid"
+            x = self.conv(x, grid)
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, dim=-1)  # (B, 1, D) each
         modulated = Made(modulate, (self.norm_self(x), shift1, scale1))
         x = torch.addcmul(x, gate1, again(self.self_attention, modulated))

@@ -8,90 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from shoestring_trainer.network import Experts as Experts
+from shoestring_trainer.network import Frozen, Mask, ModelConfig, RandomMask
+from shoestring_trainer.network import NoMask as NoMask
 
 CONFIG_VERSION: Literal[1] = 1
 MAX_STEPS = 10**9
-
-
-class Frozen(BaseModel):
-    """A value: immutable, and a field it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-# ── masks ───────────────────────────────────────────────────────────────────────────────────────
-# `kind` has no default on purpose: dumping without defaults would drop it, and two masks would hash alike.
-
-
-class NoMask(Frozen):
-    """Every token is trained on."""
-
-    kind: Literal["none"]
-
-    def tokens_kept(self, n_tokens: int) -> int:
-        """How many of `n_tokens` are kept: all."""
-        return n_tokens
-
-
-class RandomMask(Frozen):
-    """A uniform random subset of the tokens is kept, per image (MicroDiT §3).
-
-    `place` says where the others leave: `deferred` after the patch-mixer, `naive` before it.
-    """
-
-    kind: Literal["random"]
-    ratio: float = Field(ge=0.0, lt=1.0, description="fraction of tokens dropped")
-    place: Literal["deferred", "naive"] = "deferred"
-
-    def tokens_kept(self, n_tokens: int) -> int:
-        """int(T·(1−r)), at least 1; the only place where this is rounded."""
-        return max(1, int(n_tokens * (1.0 - self.ratio) + 1e-9))
-
-
-Mask = Annotated[NoMask | RandomMask, Field(discriminator="kind")]
-
-
-# ── model ───────────────────────────────────────────────────────────────────────────────────────
-
-
-class Experts(Frozen):
-    """Expert-choice mixture of experts in every `every`-th block (never the last backbone block)."""
-
-    count: int = Field(ge=1, le=256)
-    capacity: float = Field(default=2.0, gt=0, le=64)
-    every: int = Field(default=2, ge=1)
-
-
-class ModelConfig(Frozen):
-    """The masked DiT's shape (MicroDiT §3; recipe table 'Architecture')."""
-
-    dim: int = Field(ge=8, le=16384)
-    depth: int = Field(ge=1, le=256)
-    head_dim: int = Field(default=32, ge=4, le=512)
-    multiple_of: int = Field(default=64, ge=1, le=4096, description="FFN widths are rounded up to this")
-    patch: int = Field(default=1, ge=1, le=64)
-    mixer_depth: int = Field(default=2, ge=0, le=64)
-    mixer_dim: int = Field(ge=8, le=16384)
-    qkv_ratio: tuple[float, float] = (0.5, 1.0)
-    mlp_ratio: tuple[float, float] = (0.5, 4.0)
-    experts: Experts | None = None
-    pos_scale: float = Field(default=1.0, gt=0)
-
-    @model_validator(mode="after")
-    def _heads_divide_widths(self) -> ModelConfig:
-        for name in ("dim", "mixer_dim"):
-            width = getattr(self, name)
-            if width % self.head_dim:
-                raise ValueError(
-                    f"{name} {width} is not a multiple of head_dim {self.head_dim}; "
-                    f"use {width // self.head_dim * self.head_dim or self.head_dim}"
-                )
-        for name in ("qkv_ratio", "mlp_ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= 16 or not 0 < high <= 16:
-                raise ValueError(f"{name} {(low, high)}: both ends must be in (0, 16]")
-        return self
 
 
 # ── data ────────────────────────────────────────────────────────────────────────────────────────
@@ -356,11 +280,12 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> TrainConfig:
-        patch = self.model.patch
+        patch, square = self.model.patch, self.model.patch * self.model.merge
         for data in (self.data, *(stage.data for stage in self.stages if stage.data)):
             _, height, width = data.shape
-            if height % patch or width % patch:
-                raise ValueError(f"model.patch {patch} does not divide the sample's {height}×{width}")
+            if height % square or width % square:
+                what = f"model.patch {patch}" + (f" × model.merge {self.model.merge}" if square > patch else "")
+                raise ValueError(f"{what} does not divide the sample's {height}×{width}")
         parts = self.compute.processes * self.compute.accumulate
         if self.batch_size % parts:
             raise ValueError(
@@ -371,6 +296,11 @@ class TrainConfig(Frozen):
             n_tokens = self.n_tokens_at(index)
             if isinstance(stage.mask, RandomMask) and n_tokens * (1 - stage.mask.ratio) < 1 - 1e-9:
                 raise ValueError(f"stages.{index}.mask.ratio {stage.mask.ratio} keeps no token of {n_tokens}")
+            if self.model.whole_grid and isinstance(stage.mask, RandomMask):
+                raise ValueError(
+                    f"stages.{index}.mask drops tokens, and a model with merge or conv needs the whole grid; "
+                    "use mask: {kind: none}"
+                )
             if problem := _another_kind(self.data, self.data_at(index)):
                 raise ValueError(f"stages.{index}.data: {problem}")
         if self.compute.precision == "bf16" and self.compute.device == "mps":

@@ -44,6 +44,11 @@ def export_file(root: Path, out: Path, raw: bool = False) -> dict[str, Any]:
         raise BadConfig(f"--out {out}: weights are written as .safetensors only")
     run_dir = RunDir(root)
     config = read_config(run_dir)
+    if config.model.whole_grid:
+        raise BadConfig(
+            f"the public layout has no place for model.merge {config.model.merge} and model.conv {config.model.conv} "
+            f"of {config.name}; shoestring export --diffusers DIR writes every model"
+        )
     loaded = newest_good(run_dir)
     index = stage_before(config, loaded.step)
     model, data = config.model_at(index), config.data_at(index)

@@ -20,6 +20,7 @@ from shoestring_trainer.widths import (
     caption_ffn,
     mixer_widths,
     projects,
+    tail_widths,
     tokens_per_expert,
 )
 
@@ -65,15 +66,20 @@ def forward_flops(
     """Count one image's forward pass by component.
 
     Components: patch_embed, conditioning (time, pooled caption, adaLN of the backbone), captions, mixer (with its
-    projections), attention, cross_attention, ffn, experts (these four: backbone), head.
+    projections, merging and the tail), attention, cross_attention, ffn, experts (these four: backbone), head.
+    A model with convolutions has them as one more.
     """
     n_tokens, n_kept, n_mixed = _token_counts(model, shape, mask)
     dim, mixer_dim, length = model.dim, model.mixer_dim, caption_tokens
     values = shape[0] * model.patch**2
-    backbone = _sum_parts(_block_flops(model, w, n_kept, length) for w in backbone_widths(model))
-    mixer = sum(sum(_block_flops(model, w, n_mixed, length).values()) for w in mixer_widths(model))
+    n_seen = n_kept // model.merge**2  # by the backbone
+    backbone = _sum_parts(_block_flops(model, w, n_seen, length) for w in backbone_widths(model))
+    beside = mixer_widths(model) + tail_widths(model)
+    mixer = sum(sum(_block_flops(model, w, n_mixed, length).values()) for w in beside)
     if projects(model):
         mixer += 2 * dim * mixer_dim * (n_mixed + n_kept + length)
+    if model.merge > 1:
+        mixer += 2 * 2 * n_kept * mixer_dim * dim  # merging and splitting
     naive = isinstance(mask, RandomMask) and mask.place == "naive"
     return {
         "patch_embed": 2 * (n_kept if naive else n_tokens) * values * dim,
@@ -92,7 +98,8 @@ def dispatch_flops(model: ModelConfig, shape: Shape, mask: Mask) -> float:
     The public code does so, and counts as published hold it; here tokens are gathered, which multiplies nothing.
     """
     _, n_kept, n_mixed = _token_counts(model, shape, mask)
-    blocks = [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_kept) for w in backbone_widths(model)]
+    n_seen = n_kept // model.merge**2
+    blocks = [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_seen) for w in backbone_widths(model)]
     routed = [(w.dim, w.experts.count * tokens_per_expert(w.experts, n), n) for w, n in blocks if w.experts]
     return float(sum(2 * 2 * picked * n * dim for dim, picked, n in routed))
 
@@ -115,7 +122,10 @@ def parameters(model: ModelConfig, channels: int, caption_dim: int) -> int:
     count += 2 * dim + 4 * dim**2 + 3 * dim * caption_ffn(model)  # caption block
     if projects(model):
         count += 3 * dim * mixer_dim + 2 * dim + mixer_dim
-    count += sum(_block_parameters(model, widths) for widths in mixer_widths(model) + backbone_widths(model))
+    if model.merge > 1:
+        count += 2 * model.merge**2 * mixer_dim * dim + dim
+    every = mixer_widths(model) + backbone_widths(model) + tail_widths(model)
+    count += sum(_block_parameters(model, widths) for widths in every)
     return count + dim + (dim + 1) * 2 * dim + (dim + 1) * values  # head
 
 
@@ -136,8 +146,10 @@ def memory_bytes(
     """
     weights = BYTES_FP32 * parameters(model, shape[0], caption_dim)
     n_tokens, n_kept, n_mixed = _token_counts(model, shape, mask)
-    blocks = [(w, n_mixed) for w in mixer_widths(model)] + [(w, n_kept) for w in backbone_widths(model)]
-    each = [_block_activations(w, n, caption_tokens) for w, n in blocks]
+    n_seen = n_kept // model.merge**2
+    blocks = [(w, n_mixed) for w in mixer_widths(model) + tail_widths(model)]
+    blocks += [(w, n_seen) for w in backbone_widths(model)]
+    each = [_block_activations(w, n, caption_tokens) + (model.conv and w.dim * n) for w, n in blocks]
     floats = max(each) + sum(w.dim * n for w, n in blocks) if recompute else sum(each)
     floats += caption_tokens * (caption_dim + 14 * model.dim + 2 * caption_ffn(model))
     floats += 2 * model.dim * (n_tokens + 2 * n_kept)  # embedding, the mixer's way out, head
@@ -185,6 +197,8 @@ def _block_flops(model: ModelConfig, widths: BlockWidths, n: int, length: float)
         "ffn": 0.0,
         "experts": 0.0,
     }
+    if model.conv:
+        parts["convolution"] = 2 * n * 9 * dim
     if experts is None:
         parts["ffn"] = 2 * n * 3 * dim * ffn
     else:
@@ -207,7 +221,7 @@ def _mlp_parameters(dim_in: int, dim: int) -> int:
 
 def _block_parameters(model: ModelConfig, widths: BlockWidths) -> int:
     dim, inner, ffn, experts = widths
-    count = 3 * dim + (model.dim + 1) * 6 * dim + 4 * dim * inner + 4 * dim * dim
+    count = (10 * dim if model.conv else 0) + 3 * dim + (model.dim + 1) * 6 * dim + 4 * dim * inner + 4 * dim * dim
     return count + (3 * dim * ffn if experts is None else experts.count * (dim + 2 * dim * ffn))
 
 

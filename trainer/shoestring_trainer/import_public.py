@@ -97,7 +97,8 @@ def said_by(model: str) -> dict[str, Any]:
     experts = sizes.get("experts")
     if isinstance(experts, dict):  # as `model.experts` stands in experiments.yaml
         sizes |= {"experts": experts.get("count"), **{k: v for k, v in experts.items() if k != "count"}}
-    allowed = {*c.ModelConfig.model_fields, *c.Experts.model_fields, "objective", "sigma_data"} - {"count"}
+    ours = {"merge", "tail_depth", "conv"}  # no file of the public layout has them
+    allowed = {*c.ModelConfig.model_fields, *c.Experts.model_fields, "objective", "sigma_data"} - {"count", *ours}
     if unknown := sizes.keys() - allowed:
         raise BadConfig(f"--model {model}: {', '.join(sorted(unknown))} unknown; allowed: {', '.join(sorted(allowed))}")
     return sizes

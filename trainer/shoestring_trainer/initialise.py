@@ -24,6 +24,10 @@ def init_weights(net: DiT, generator: torch.Generator) -> None:
             nn.init.xavier_uniform_(module.weight, generator=generator)
             if module.bias is not None:
                 module.bias.zero_()
+        elif isinstance(module, nn.Conv2d):
+            module.weight.zero_()
+            assert module.bias is not None
+            module.bias.zero_()
         elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
             module.weight.fill_(1.0)
     for module in net.time_mlp:
@@ -37,6 +41,10 @@ def init_weights(net: DiT, generator: torch.Generator) -> None:
         _block(block, STD / (2 * len(net.mixer)) ** 0.5, generator)
     for index, block in enumerate(net.blocks):
         _block(block, STD / (2 * (index + 1)) ** 0.5, generator)
+    for block in net.tail:
+        _block(block, STD / (2 * len(net.tail)) ** 0.5, generator)
+    if net.squares is not None:
+        net.squares.out.weight.zero_()  # at first the backbone changes nothing of what goes past it
     for zero in (net.head.modulation.weight, net.head.linear.weight):
         zero.zero_()
 

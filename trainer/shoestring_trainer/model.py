@@ -19,8 +19,9 @@ from shoestring_trainer import initialise
 from shoestring_trainer.again import keeping
 from shoestring_trainer.blocks import CaptionBlock, DiTBlock, Head, Mlp, norm
 from shoestring_trainer.config import ModelConfig
+from shoestring_trainer.grid import Grid, Squares
 from shoestring_trainer.masking import Keep, gather
-from shoestring_trainer.widths import backbone_widths, caption_ffn, mixer_widths, projects
+from shoestring_trainer.widths import BlockWidths, backbone_widths, caption_ffn, mixer_widths, projects, tail_widths
 
 TIME_FEATURES = 512
 
@@ -68,9 +69,14 @@ class DiT(nn.Module):
         project = projects(model)  # the mixer is of another width; without a mixer all three are identities
         self.into_mixer = _projection(dim, model.mixer_dim, project)
         self.captions_into_mixer = _projection(dim, model.mixer_dim, project)
-        self.mixer = nn.ModuleList(DiTBlock(widths, head_dim, condition_dim=dim) for widths in mixer_widths(model))
+
+        def blocks(all_widths: Sequence[BlockWidths]) -> nn.ModuleList:
+            return nn.ModuleList(DiTBlock(widths, head_dim, dim, model.conv) for widths in all_widths)
+
+        self.mixer = blocks(mixer_widths(model))
         self.out_of_mixer = _projection(model.mixer_dim, dim, project)
-        self.blocks = nn.ModuleList(DiTBlock(widths, head_dim, condition_dim=dim) for widths in backbone_widths(model))
+        self.blocks, self.tail = blocks(backbone_widths(model)), blocks(tail_widths(model))
+        self.squares = Squares(model.mixer_dim, dim, model.merge) if model.merge > 1 else None
         self.head = Head(dim, values)
 
     def init_weights(self, generator: torch.Generator) -> None:
@@ -92,15 +98,26 @@ class DiT(nn.Module):
         y, condition, real = self._conditions(c_noise, captions)
         x, mixer_y = self.into_mixer(x), self.captions_into_mixer(y)  # (B, T or K, D_mixer), (B, L, D_mixer)
         for block in self.mixer:
-            x = self._run(block, x, condition, mixer_y, real)
+            x = self._run(block, x, condition, mixer_y, real, grid)
         if keep is not None and keep.place == "deferred":
             x = gather(x, keep.ids)  # (B, K, D_mixer), each has seen all
-        x = self.out_of_mixer(x)
-        for block in self.blocks:
-            x = self._run(block, x, condition, y, real)
+        if self.squares is None:
+            x = self._backbone(self.out_of_mixer(x), condition, y, real, grid)
+        else:
+            coarse = self.squares.merge(x, grid)  # (B, T/side², D)
+            coarse = self._backbone(coarse, condition, y, real, self.squares.merged_grid(grid))
+            x = x + self.squares.split(coarse, grid)  # (B, T, D_mixer)
+            for block in self.tail:
+                x = self._run(block, x, condition, mixer_y, real, grid)
+            x = self.out_of_mixer(x)
         return self.head(x, condition)  # (B, K, P)
 
-    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+    def _backbone(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None, grid: Grid) -> Tensor:
+        for block in self.blocks:
+            x = self._run(block, x, condition, y, real, grid)
+        return x
+
+    def _run(self, block: nn.Module, *inputs: Tensor | Grid | None) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(
                 block, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (keeping(), keeping())

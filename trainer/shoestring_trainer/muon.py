@@ -17,8 +17,8 @@ from shoestring_trainer.config import AdamW as AdamWConfig
 from shoestring_trainer.config import Muon as MuonConfig
 from shoestring_trainer.optimizer import AdamW, copy_state
 
-INSIDE = ("mixer.", "blocks.", "caption_block.")
-APART = ("router", "modulation")  # few outputs, or inputs of one vector an image: gradients of low rank
+INSIDE = ("mixer.", "blocks.", "tail.", "squares.", "caption_block.")
+APART = ("router", "modulation", "conv")  # few outputs, or inputs of one vector an image: gradients of low rank
 PARTS = {"qkv.weight": 3, "kv.weight": 2}  # by the end of a name: matrices stacked in one
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Newton-Schulz, kellerjordan.github.io/posts/muon
 RMS = 0.2  # of an update: AdamW's, so that its learning rate and decay carry over (arXiv 2502.16982, equation 4)

@@ -27,6 +27,11 @@ def mixer_widths(model: ModelConfig) -> list[BlockWidths]:
     ]
 
 
+def tail_widths(model: ModelConfig) -> list[BlockWidths]:
+    """Widths of the blocks after a backbone that merges tokens: the mixer's, without experts."""
+    return [_block(model, model.mixer_dim, (1.0, 4.0), False) for _ in range(model.tail_depth)]
+
+
 def backbone_widths(model: ModelConfig) -> list[BlockWidths]:
     """Widths of the backbone's blocks, growing with depth; the last one never has experts."""
     qkv, mlp = _linspace(model.qkv_ratio, model.depth), _linspace(model.mlp_ratio, model.depth)
