@@ -11,16 +11,23 @@ from shoestring.calibration import (
     Measured,
     Overheads,
     calibration_file,
+    distinct_works,
     merged,
     read_calibration,
     write_calibration,
 )
 from shoestring.calibration import machine as machine_name
+from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, UsageError
+from shoestring.executors.local import LocalExecutor
+from shoestring.experience import Experience
 from shoestring.home import Home
+from shoestring.intake import submit_file
 from shoestring.measuring import calibrate, drift_of, shapes_of
+from shoestring.migrate import upgrade
 from shoestring.plan import plan_file, survey
 from shoestring.provenance import hardware
+from shoestring.worker import Pace, Worker
 from shoestring_trainer.prepare.procedural import procedural_set
 
 SPEC = """\
@@ -38,6 +45,7 @@ experiments:
     seeds: [0, 1]
     stages: [{share: 0.8, mask: {kind: random, ratio: 0.75}}, {share: 0.2, mask: {kind: none}}]
 """
+SHORT = SPEC.partition("  masked:")[0].replace("usd: 0.002", "steps: 20")
 SWEEP = """\
 sweeps:
   s:
@@ -127,3 +135,47 @@ def test_hardware_that_is_elsewhere_is_not_measured_here(project):
     (project / "experiments.yaml").write_text(SPEC.replace("data:", "hardware: h100-sxm\ndata:"))
     with pytest.raises(UsageError, match="not this machine"):
         calibrate(survey(project / "experiments.yaml"), Home.find(project), 0.1, print)
+
+
+@pytest.fixture
+def short(project) -> Home:
+    """The project with one run of seconds, and a database."""
+    (project / "experiments.yaml").write_text(SHORT)
+    home = Home.find(project)
+    upgrade(home.db_url)
+    return home
+
+
+def thought_slow(home: Home, at: str) -> Calibration:
+    """A calibration that says this machine takes a second a step: far too long."""
+    (work,) = distinct_works(run.config for run in plan_file(home.root / "experiments.yaml", home).runs).values()
+    shapes = {work.key: Measured(1.0, 0.05, work.flops, work.parameters, work.kind)}
+    known = Calibration(machine_name(hardware()), shapes, measured_at=at)
+    write_calibration(home.calibrations, known)
+    return known
+
+
+def work(home: Home) -> None:
+    worker = Worker(home, Database(home.db_url), LocalExecutor(), pace=Pace(beat_s=0.2, poll_s=0.05))
+    assert worker.work(until_empty=True).states == {"succeeded": 1}
+
+
+def test_a_finished_run_refines_the_next_forecast_until_the_machine_is_measured_anew(short):
+    file, known = short.root / "experiments.yaml", thought_slow(short, "then")
+    before = plan_file(file, short)
+    submit_file(short, Database(short.db_url), before)
+    work(short)
+    found = read_calibration(short.calibrations, known.machine)
+    assert len(found.experience.ratios) == 1 and found.experience.pace < 1.0
+    run = plan_file(file, short).runs[0]
+    assert run.machine_pace == found.experience.pace and run.note.endswith("after a finished run")
+    assert run.s_per_step == pytest.approx((found.experience.pace,)) and run.usd.p50 < before.runs[0].usd.p50
+    assert merged(found, known).experience == Experience()
+
+
+def test_a_run_that_was_priced_by_an_older_calibration_teaches_nothing(short):
+    thought_slow(short, "then")
+    submit_file(short, Database(short.db_url), plan_file(short.root / "experiments.yaml", short))
+    known = thought_slow(short, "later")
+    work(short)
+    assert read_calibration(short.calibrations, known.machine).experience == Experience()

@@ -24,7 +24,7 @@ LAYERS = [
     # pure, or reading files only
     {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
      "resolve", "clone", "diff", "ranking", "rungs",
-     "speed", "prices", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
+     "speed", "prices", "experience", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
      "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
@@ -32,7 +32,7 @@ LAYERS = [
      "roster", "runs", "submissions", "trials", "steering", "actions", "ledger", "series", "waiting", "line",
      "lineage", "pulse", "queries"},
     {"executors", "tracking"},
-    {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "standings",
+    {"heart", "poison", "attempt", "worker", "job", "dispatcher", "live", "measuring", "learning", "standings",
      "allowance", "study", "outcomes", "sweep_state", "sweep", "sweep_report",
      "showcase", "intake", "evaluation", "exchange", "doctor"},
     {"cli"},

@@ -138,3 +138,8 @@ def test_a_bands_mean_lies_between_its_seeds(steps):
     assert list(band.usd) == sorted(set(band.usd)) and len(band.usd) == len(band.mean) == len(band.se)
     for x, mean, se in zip(band.usd, band.mean, band.se, strict=True):
         assert 0 <= mean <= len(steps) and se >= 0, x
+
+
+def test_seeds_that_share_no_dollar_draw_no_band():
+    early, late = curve("a", 0, [0.0, 0.1], [1.0, 0.9], 1), curve("a", 1, [0.2, 0.3], [0.8, 0.7], 2)
+    assert bands([early, late]) == []

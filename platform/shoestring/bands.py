@@ -28,12 +28,13 @@ class Band:
 
 
 def bands(curves: Iterable[Curve]) -> list[Band]:
-    """A band for each experiment with two curves or more, on the dollars of its own evaluations."""
+    """A band for each experiment with two curves that share dollars, on the dollars of its own evaluations."""
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         if curve.series.usd:
             groups.setdefault(curve.experiment, []).append(curve)
-    return [_band(name, members) for name, members in groups.items() if len(members) > 1]
+    drawn = [_band(name, members) for name, members in groups.items() if len(members) > 1]
+    return [band for band in drawn if band.usd]
 
 
 def _band(experiment: str, members: Sequence[Curve]) -> Band:

@@ -21,6 +21,7 @@ from shoestring_trainer.flops import TRAIN_PER_FORWARD, calibration_key, dispatc
 from shoestring_trainer.run_dir import write_atomic
 
 from shoestring.errors import EnvironmentProblem
+from shoestring.experience import Experience
 
 CALIBRATION_VERSION = 1
 MIN_SPREAD = 0.04  # what a machine varies by from day to day, measured or not
@@ -110,6 +111,10 @@ class Overheads:
     s_per_sample_image: float  # decoding and writing a picture, however small the model
     s_per_checkpoint: float
 
+    def scaled(self, pace: float) -> Overheads:
+        """On a machine that takes `pace` times as long."""
+        return Overheads(**{name: pace * seconds for name, seconds in asdict(self).items()})
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -119,6 +124,7 @@ class Calibration:
     shapes: dict[str, Measured] = field(default_factory=dict)
     overheads: dict[str, Overheads] = field(default_factory=dict)  # by Work.model_key
     measured_at: str = ""
+    experience: Experience = field(default_factory=Experience)
 
     def overheads_of(self, work: Work) -> Overheads | None:
         """Of this model where it was measured, else the mean over models, else None."""
@@ -217,7 +223,8 @@ def read_calibration(folder: Path, name: str) -> Calibration:
         stored = json.loads(path.read_bytes())
         shapes = {key: Measured(**{**m, "kind": tuple(m["kind"])}) for key, m in stored["shapes"].items()}
         overheads = {key: Overheads(**o) for key, o in stored["overheads"].items()}
-        return Calibration(name, shapes, overheads, stored["measured_at"])
+        experience = Experience(tuple(map(float, stored.get("experience", {}).get("ratios", ()))))
+        return Calibration(name, shapes, overheads, stored["measured_at"], experience)
     except FileNotFoundError:
         return Calibration(name)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -235,7 +242,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
 
 
 def merged(old: Calibration, new: Calibration) -> Calibration:
-    """`new` over `old`: shapes measured again replace, others stay."""
+    """`new` over `old`: shapes measured again replace, others stay; what runs taught about `old` is forgotten."""
     return Calibration(new.machine, old.shapes | new.shapes, old.overheads | new.overheads, new.measured_at)
 
 

@@ -48,6 +48,14 @@ class Costs:
     def price(self) -> Price:
         return self.row.price(self.name)
 
+    def known(self, how: How, precision: str) -> str:
+        """Where an estimate comes from, in words."""
+        if how == "assumed":
+            return self.assumption(precision)
+        told = "calibrated" if how == "measured" else "fitted to this machine's calibration"
+        taught = self.calibration.experience.words()
+        return f"{told}, {taught}" if taught else told
+
     def assumption(self, precision: str) -> str:
         """What is assumed without a calibration, in words."""
         if peak := self.row.peak(precision):
@@ -70,13 +78,14 @@ class Costs:
     def step(self, work: Work) -> Estimate:
         """Seconds of one step of this kind."""
         measured = self.calibration.shapes.get(work.key) if self.row.local else None
+        pace, seen = self.calibration.experience.pace, self.calibration.experience.spread
         if measured:
-            width = Z_90 * max(MIN_SPREAD, measured.spread)
-            return Estimate(measured.s_per_step, 1 - min(width, 0.5), 1 + width, "measured")
+            width = Z_90 * max(MIN_SPREAD, measured.spread if seen is None else seen)
+            return Estimate(measured.s_per_step * pace, 1 - min(width, 0.5), 1 + width, "measured")
         fitted = self._fit(work.kind) if self.row.local else None
         if fitted:
             width = Z_90 * fitted.spread
-            return Estimate(fitted.seconds(work), 1 - min(width, 0.5), 1 + width, "fitted")
+            return Estimate(fitted.seconds(work) * pace, 1 - min(width, 0.5), 1 + width, "fitted")
         return Estimate(work.flops / self._speed(work), ASSUMED_LOW, ASSUMED_HIGH, "assumed")
 
     def _fit(self, kind: tuple[Any, ...]) -> Fit | None:
@@ -96,6 +105,8 @@ class Costs:
         if per is None:
             per_flop = 1 / self._speed(full)
             per = Overheads(ASSUMED_STARTUP_S, per_flop, per_flop, ASSUMED_PICTURE_S, ASSUMED_CHECKPOINT_S)
+        else:
+            per = per.scaled(self.calibration.experience.pace)
         evaluate, samples = request.evaluate, request.samples
         evaluation_s = evaluate.n_images * len(evaluate.sigmas) * full.forward_flops * per.s_per_val_flop
         grid_s = 0.0

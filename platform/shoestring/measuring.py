@@ -77,7 +77,8 @@ def calibrate(survey: Survey, home: Home, seconds: float, tell: Callable[[str], 
     answer = _run_measure([config for _, config in chosen], seconds, tell)
     new = from_measure(answer, chosen, machine(hardware()))
     stored = merged(read_calibration(home.calibrations, new.machine), new)
-    write_calibration(home.calibrations, replace(stored, measured_at=datetime.now(UTC).isoformat(timespec="seconds")))
+    stored = replace(stored, measured_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    write_calibration(home.calibrations, stored)
     return stored
 
 

@@ -111,8 +111,7 @@ def _forecast(config: TrainConfig, costs: Costs, jobs: Sequence[Work]) -> tuple[
         beside_s += extra.grid_s * times(config.samples.every_steps, last, first)
     spread = 1 + beside_s / seconds.p50  # as a plan has it: overheads are as uncertain as the steps
     how = worst(estimates)
-    known = {"measured": "calibrated", "fitted": "fitted to this machine's calibration"}
-    note = known.get(how, costs.assumption(config.compute.precision))
+    note = costs.known(how, config.compute.precision)
     if how == "assumed" and isinstance(costs.row.peak_tflops, dict):
         precision = config.compute.precision
         note += f" in {precision}" if precision in costs.row.peak_tflops else f" in fp32, there is no {precision}"

@@ -59,6 +59,8 @@ class RunPlan:
     memory_bytes: dict[str, int]  # of the stage that needs most
     how: How
     note: str  # the calibration in words
+    calibrated_at: str  # which calibration; "" for an assumption
+    machine_pace: float  # what finished runs made of it: a factor on its seconds
 
     @property
     def name(self) -> str:
@@ -314,7 +316,7 @@ def _run_plan(
         closing_usd=costs.usd(overheads.evaluation_s + overheads.checkpoint_s, request),
         memory_bytes=max(memory, key=lambda parts: sum(parts.values())),
         how=how,
-        note={"measured": "calibrated", "fitted": "fitted to this machine's calibration"}.get(
-            how, costs.assumption(request.compute.precision)
-        ),
+        note=costs.known(how, request.compute.precision),
+        calibrated_at="" if how == "assumed" else costs.calibration.measured_at,
+        machine_pace=costs.calibration.experience.pace,
     )

@@ -18,6 +18,7 @@ from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem, ShoestringError
 from shoestring.executors.local import LocalExecutor
 from shoestring.home import Home
+from shoestring.learning import learn
 from shoestring.poison import Poisonous, stored_config
 from shoestring.prices import read_prices
 from shoestring.records import Run
@@ -127,9 +128,17 @@ class Worker:
         self._run_id = lease.run_id
         try:
             attempt = Attempt(self.db, self.executor, lease, self.pace, self.interrupt)
-            return attempt.execute(show, self._report) or "lease lost"
+            state = attempt.execute(show, self._report)
+            if state == "succeeded":
+                self._learn(lease.run_id)
+            return state or "lease lost"
         finally:
             self._run_id = None
+
+    def _learn(self, run_id: int) -> None:
+        """Refine this machine's calibration by a run that ended well; nothing that is worth stopping for."""
+        with contextlib.suppress(ShoestringError, OSError):
+            learn(self.home, queries.run(self.db, run_id))
 
     def _report(self) -> None:
         """Say that this worker is alive, learn whether it is to drain, and take back what dead workers held."""
