@@ -30,6 +30,8 @@ def _alone(answer: dict[str, Any]) -> list[str]:
         if reacted:
             cells += [spread(reacted, median(reacted) <= REACT_S), _judged(p95(reacted), p95(reacted) <= REACT_P95_S)]
         lines.append(f"| {name} | {' | '.join([*cells, *['–'] * (4 - len(cells))])} |")
+    blank = spread(answer["blank_s"])
+    lines += ["", f"of that Streamlit itself, a page of one word opened by the same browser in turns: {blank} s"]
     memory = answer["memory_mb"]
     growth = memory["after"] - memory["before"]
     lines += [

@@ -76,8 +76,11 @@ def views(n_runs: int) -> list[View]:
 
 
 def table() -> tuple[str, str]:
-    """Where the table of runs is, and when that is there: the grid has its rows."""
-    return "", "document.querySelectorAll('[data-testid=stDataFrame] canvas table tbody tr').length >= 10"
+    """Where the table of runs is, and when that is there: ten runs by name, with their quality and dollars."""
+    return (
+        "",
+        "document.querySelectorAll('[data-testid=stMain] table.plain[aria-label^=\"The newest\"] .who').length >= 10",
+    )
 
 
 def comparison(n_runs: int) -> tuple[str, str]:

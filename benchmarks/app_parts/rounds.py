@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from app_parts import mlflow_beside, ours
 from app_parts.stopwatch import Site, arrive, react, rest
 from playwright.sync_api import BrowserContext
 from shoestring.home import Home
+from shoestring_ui.server import streamlit_argv
 
+BLANK = Path(__file__).with_name("blank.py")
 WARM = 40  # interactions before the memory is read first
 MB = 2**20
 
@@ -38,23 +41,36 @@ def opened(home: Home) -> Iterator[tuple[browser.Server, browser.Visit]]:
 def ours_alone(home: Home, args: Namespace) -> dict[str, Any]:
     """First content, whole pages and interactions of every page (s), memory (MB), processor (share of a core)."""
     views = ours.views(args.runs)
-    answer: dict[str, Any] = {"first_s": {}, "whole_s": {}, "react_s": {}}
-    with opened(home) as (server, visit):
+    answer: dict[str, Any] = {"first_s": {}, "whole_s": {}, "react_s": {}, "blank_s": []}
+    with opened(home) as (server, visit), browser.served(partial(streamlit_argv, app=BLANK)) as blank:
         site = ours.site(server.url)
+        window = visit.context.browser.new_context(viewport=visit.page.viewport_size)  # what it asks is no page's doing
+        _tell("visits of every page")
         answer["cold_s"] = _cold(visit, site, views)
         for _, view in itertools.product(range(args.rounds), views):
+            if view is views[0]:
+                page, first_s = arrive(window, ours.site(blank.url), "", ours.FIGURES)
+                answer["blank_s"].append(first_s)
+                page.close()
             page, first_s = arrive(visit.context, site, view.address, view.content)
             rest(page)
             answer["first_s"].setdefault(view.name, []).append(first_s)
             answer["whole_s"].setdefault(view.name, []).append(page.evaluate("window.__watch.last") / 1000)
             page.close()
+        _tell("interactions")
         for view in views:
             if view.acts:
                 answer["react_s"][view.name] = list(_reactions(visit.context, site, view, args.clicks))
+        _tell("live pages left alone")
         answer["live_core"] = {v.name: _idle(visit.context, site, v, server, args.idle_s) for v in views[:2]}
+        _tell(f"memory over {args.interactions} interactions")
         answer["memory_mb"] = _memory(visit.context, site, views, server, args.interactions)
         answer["wrong"] = visit.faults()
     return answer
+
+
+def _tell(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def _cold(visit: browser.Visit, site: Site, views: list[ours.View]) -> float:
@@ -118,6 +134,7 @@ def _cpu_s(pid: int) -> float:
 def beside(home: Home, folder: Path, args: Namespace) -> dict[str, Any]:
     """Seconds to the table of runs and to a comparison of ten, ours and MLflow's in turns, and their ratio."""
     found: dict[str, dict[str, list[float]]] = {"table": {}, "comparison": {}}
+    _tell("beside MLflow")
     with (
         opened(home) as (_, visit),
         browser.served(partial(mlflow_beside.argv, folder), health="/health") as theirs,

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from shoestring.ranking import REACH, pareto_front
 from shoestring.records import Series
@@ -57,7 +59,6 @@ class Point:
 
 def frame(colours: Palette, height: int = 420) -> go.Figure:
     """An empty figure with our axes, fonts and margins."""
-    figure = go.Figure()
     axis = {
         "gridcolor": colours.grid,
         "linecolor": colours.line,
@@ -70,7 +71,7 @@ def frame(colours: Palette, height: int = 420) -> go.Figure:
         "automargin": True,
         "showline": True,
     }
-    figure.update_layout(
+    layout = dict(
         height=height,
         margin={"l": 8, "r": 16, "t": 16, "b": 8},
         paper_bgcolor=colours.paper,
@@ -88,7 +89,7 @@ def frame(colours: Palette, height: int = 420) -> go.Figure:
         xaxis=axis,
         yaxis=axis,
     )
-    return figure
+    return go.Figure(layout=layout)
 
 
 def money_axis(figure: go.Figure, colours: Palette, title: str, log: bool = False) -> None:
@@ -174,7 +175,7 @@ def _room(values: Sequence[float]) -> tuple[float, float]:
 def _path(figure: go.Figure, point: Point, colours: Palette) -> None:
     who = identity(point.run_id, colours)
     if len(point.curve) > 1:
-        xs, ys = zip(*point.curve, strict=True)
+        xs, ys = np.asarray(point.curve).T
         line = {"color": who.colour, "width": 1}
         figure.add_scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.45, hoverinfo="skip")
     if point.running and point.forecast_usd and point.forecast_usd > point.usd:
@@ -203,8 +204,8 @@ def _marks(
     edges = [colours.ink if mine else edge for mine, edge in zip(chosen, hollow, strict=True)]
     plain = {"marker": {"opacity": 1}}  # a click changes the page, not the others' opacity
     figure.add_scatter(
-        x=[p.usd for p in points],
-        y=[p.quality for p in points],
+        x=np.asarray([p.usd for p in points]),
+        y=np.asarray([p.quality for p in points]),
         mode="markers",
         name="runs",
         marker={
@@ -327,24 +328,26 @@ def overlay(
         figure.update_xaxes(title_text=title, rangemode="tozero")
     figure.update_yaxes(title_text=metric, type="log" if log_y else "linear")
     figure.update_layout(hovermode="closest")
+    traces: list[dict[str, Any]] = []
     for one in series:
         who = identity(one.run_id, colours)
         keep = thin(len(one.value))
-        xs, ys = [getattr(one, field)[i] for i in keep], [one.value[i] for i in keep]
+        xs, ys = np.asarray(getattr(one, field))[keep], np.asarray(one.value)[keep]  # lists are checked item by item
         line = {"color": who.colour, "width": 2, "dash": who.dash}
         if smoothing:
             pale = {**line, "width": 1, "dash": "solid"}
-            figure.add_scatter(x=xs, y=ys, mode="lines", line=pale, opacity=0.3, hoverinfo="skip")
-            ys = smooth(ys, smoothing)
-        figure.add_scatter(
-            x=xs,
-            y=ys,
-            mode="lines+markers" if len(xs) <= MARKERS_UP_TO else "lines",
-            name=names[one.run_id],
-            line=line,
-            marker={"symbol": who.symbol, "size": 7, "color": who.colour},
-            hovertemplate=(f"<b>{names[one.run_id]}</b><br>{metric} %{{y:.4g}}<br>{x} %{{x:.4~g}}<extra></extra>"),
-        )
+            traces.append({"x": xs, "y": ys, "mode": "lines", "line": pale, "opacity": 0.3, "hoverinfo": "skip"})
+            ys = np.asarray(smooth(ys.tolist(), smoothing))
+        traces.append({
+            "x": xs,
+            "y": ys,
+            "mode": "lines+markers" if len(xs) <= MARKERS_UP_TO else "lines",
+            "name": names[one.run_id],
+            "line": line,
+            "marker": {"symbol": who.symbol, "size": 7, "color": who.colour},
+            "hovertemplate": f"<b>{names[one.run_id]}</b><br>{metric} %{{y:.4g}}<br>{x} %{{x:.4~g}}<extra></extra>",
+        })  # fmt: skip
+    figure.add_traces(traces)
     return figure
 
 

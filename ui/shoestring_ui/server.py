@@ -9,10 +9,10 @@ APP = Path(__file__).with_name("app.py")
 LOOPBACK = "127.0.0.1"
 
 
-def streamlit_argv(port: int, address: str = LOOPBACK) -> list[str]:
+def streamlit_argv(port: int, address: str = LOOPBACK, app: Path = APP) -> list[str]:
     """Arguments for a process; theme, fonts and the rest are in `.streamlit/config.toml` beside app.py."""
     return [
-        *(sys.executable, "-m", "streamlit", "run", str(APP)),
+        *(sys.executable, "-m", "streamlit", "run", str(app)),
         *("--server.address", address, "--server.port", str(port), "--server.headless", "true"),
         *("--browser.gatherUsageStats", "false"),
     ]

@@ -45,11 +45,16 @@ def ask(query: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P
     The answer is everybody's: not a copy, so nobody may change it.
     """
     url = Home.find().db_url
-    key = (url, query, _fixed(args), _fixed(kwargs))
+    return remember((query, _fixed(args), _fixed(kwargs)), lambda: query(_database(url), *args, **kwargs))
+
+
+def remember(what: Hashable, find: Callable[[], T]) -> T:
+    """What `find` found, for two seconds; everybody's, as `ask` says. `what` names it within this project."""
+    key = (Home.find().db_url, what)
     known = _answers.get(key)
     if known is not None and time.monotonic() - known[0] < FRESH_S:
         return known[1]  # type: ignore[no-any-return]
-    answer = query(_database(url), *args, **kwargs)
+    answer = find()
     now = time.monotonic()
     for old in [other for other, (at, _) in list(_answers.items()) if now - at >= FRESH_S]:
         _answers.pop(old, None)  # nothing is kept that nobody may see

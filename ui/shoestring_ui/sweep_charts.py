@@ -100,19 +100,21 @@ def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[
     rows = [[*(t.params[a] for a in axes), *t.values] for t in done]
     figure = frame(colours)
     scales = [_scale([row[i] for row in rows]) for i in range(len(names))]
+    traces = []
     for trial, row in zip(done, rows, strict=True):
         who = identity(trial.run_id or trial.number + 1, colours)
-        figure.add_scatter(
-            x=list(range(len(names))),
-            y=[scales[i](found) for i, found in enumerate(row)],
-            mode="lines+markers",
-            line={"color": who.colour, "dash": who.dash, "width": 2},
-            marker={"symbol": who.symbol, "size": 8, "color": who.colour},
-            name=f"trial {trial.number}",
-            hovertemplate=f"<b>trial {trial.number}</b><br>"
+        traces.append({
+            "x": list(range(len(names))),
+            "y": [scales[i](found) for i, found in enumerate(row)],
+            "mode": "lines+markers",
+            "line": {"color": who.colour, "dash": who.dash, "width": 2},
+            "marker": {"symbol": who.symbol, "size": 8, "color": who.colour},
+            "name": f"trial {trial.number}",
+            "hovertemplate": f"<b>trial {trial.number}</b><br>"
             + "<br>".join(f"{n} {_shown(n, v)}" for n, v in zip(names, row, strict=True))
             + "<extra></extra>",
-        )
+        })  # fmt: skip
+    figure.add_traces(traces)  # all at once: each is checked once
     for i, name in enumerate(names):
         ink = colours.money if name == "cost/usd" else colours.soft
         figure.add_vline(x=i, line={"color": colours.line, "width": 1}, layer="below")

@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from shoestring.records import Run
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from shoestring_ui import amounts, words
 from shoestring_ui.charts import CONFIG
@@ -23,8 +24,10 @@ from shoestring_ui.theme import palette
 
 LIVE_S = 3
 STYLED_CELLS = 20_000  # styling takes 20 µs a cell
-LIVE_SHARE = 0.03  # of a core: Streamlit's own part comes on top
-_drawing_s: dict[CodeType | None, float] = {}  # what it took last, of every part that is live
+LIVE_MOST_S = 60
+UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn alone
+LIVE_SHARE = 0.01  # of a core, for each of a page's live parts; Streamlit's own work comes on top
+_drawing_s: dict[CodeType | None, float] = {}  # what every live part took last, drawn alone
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
 
@@ -48,24 +51,36 @@ def is_live() -> bool:
 def live(body: Callable[[], None], moving: bool) -> None:
     """Draw `body`; again every few seconds while something moves and nobody has paused the app.
 
-    What takes long to draw is drawn less often, so that no page that is only looked at takes more than its share.
+    What takes long to draw is drawn less often, so that no page that is only looked at takes more than its share. How
+    long is known once it was drawn alone: with the whole page it finds answers that the page has just asked for.
     """
     code = getattr(body, "__code__", None)
-    every_s = max(LIVE_S, _drawing_s.get(code, 0.0) / LIVE_SHARE)
 
     @functools.wraps(body)
     def timed() -> None:
         began = time.thread_time()
         body()
-        _drawing_s[code] = time.thread_time() - began
+        if _alone():
+            _drawing_s[code] = time.thread_time() - began
 
-    st.fragment(timed, run_every=every_s if moving and is_live() else None)()
+    st.fragment(timed, run_every=_every_s(code) if moving and is_live() else None)()
+
+
+def _every_s(code: CodeType | None) -> float:
+    """Seconds between two drawings of a part."""
+    return min(LIVE_MOST_S, max(LIVE_S, _drawing_s.get(code, UNKNOWN_S) / LIVE_SHARE))
+
+
+def _alone() -> bool:
+    """Whether this run of the script draws a part of the page and not the page."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
 
 
 def chart(
     figure: go.Figure,
     takeaway: str,
-    data: pd.DataFrame,
+    data: Callable[[], pd.DataFrame],
     name: str,
     money: Sequence[str] = (),
     legend: str = "",
@@ -73,7 +88,8 @@ def chart(
 ) -> None:
     """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV.
 
-    `on_pick` is told the run of a point that was clicked: the first of the point's `customdata`.
+    The numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked: the first
+    of the point's `customdata`.
     """
     st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
     key = f"chart-{name}"
@@ -87,9 +103,10 @@ def chart(
     st.plotly_chart(figure, theme=None, config=CONFIG, key=key, alt=takeaway, **picking)
     table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
     if table.open:  # most are never opened, and a table of curves takes longer than its chart
+        numbers = data()
         with table:
-            grid(data, name, money)
-            download(data, name)
+            grid(numbers, name, money)
+            download(numbers, name)
 
 
 def grid(

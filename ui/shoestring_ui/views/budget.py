@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 from shoestring import queries
 from shoestring.records import MICRO
@@ -30,5 +32,5 @@ def burn_down(project: str) -> None:
         st.html(f"<p class='note'>{words.escape(takeaways.of_budget(project, purse))}</p>")
         return
     figure = figure_of(steps, cap, kept, palette())
-    data = frames.of_course(steps, cap)
+    data = partial(frames.of_course, steps, cap)
     chart(figure, takeaways.of_budget(project, purse), data, "burn-down", money=["spent", "left"])

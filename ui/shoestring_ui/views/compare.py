@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -72,9 +73,10 @@ def _seeds(runs: Sequence[Run], metric: str, log: bool) -> None:
     lines = [Curve(by_id[s.run_id].experiment, by_id[s.run_id].seed, s) for s in drawn]
     found = bands(lines)
     if not found:
-        st.html(words.empty(f"No {metric} of two seeds yet", "A band needs two runs that have recorded it."))
+        why = "A band needs two runs that have recorded it at the same dollars."
+        st.html(words.empty(f"No {metric} of two seeds yet", why))
         return
-    rows = [
+    numbers = [
         {"experiment": b.experiment, "seeds": b.seeds, "dollars": usd, metric: mean, "standard error": se}
         for b in found for usd, mean, se in zip(b.usd, b.mean, b.se, strict=True)
     ]  # fmt: skip
@@ -83,7 +85,7 @@ def _seeds(runs: Sequence[Run], metric: str, log: bool) -> None:
     at = f"At {amounts.usd(ranking.at_usd)} each: " if ranking and ranking.odds else ""
     legend = words.legend([(b.run_ids[0], f"and {b.seeds - 1} more of {b.experiment}") for b in found], palette())
     figure = banded_figure(found, metric, palette(), log_y=log)
-    chart(figure, at + said, pd.DataFrame(rows), f"bands-{metric.replace('/', '-')}", ["dollars"], legend)
+    chart(figure, at + said, lambda: pd.DataFrame(numbers), f"bands-{metric.replace('/', '-')}", ["dollars"], legend)
 
 
 def curve_controls(metrics: Sequence[str], prefix: str = "") -> tuple[str, str, float, bool]:
@@ -115,7 +117,7 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
     apart = {r.id for r in on_other_data(runs)} if metric.startswith(LOSSES) else set()
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x, apart)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
-    data = frames.of_curves(series, names, metric)
+    data = partial(frames.of_curves, series, names, metric)
     chart(figure, takeaway, data, f"curves-{metric.replace('/', '-')}", ["dollars"], legend)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 from shoestring import queries
@@ -86,7 +87,8 @@ def _spending(lines: Sequence[Spend]) -> None:
     section("By day and outcome", MEANS)
     days = grouped(lines, "day")
     data = frames.of_days(days)
-    chart(by_day(days, palette()), takeaways.of_spending(added(lines)), data, "spend-by-day", money=[*data][1:])
+    said = takeaways.of_spending(added(lines))
+    chart(by_day(days, palette()), said, lambda: data, "spend-by-day", money=[*data][1:])
 
 
 def _wasted(lines: Sequence[Spend]) -> None:
@@ -124,7 +126,7 @@ def _forecasts(reviewed: Review) -> None:
     if not reviewed.forecasts:
         st.html("<p class='note'>No such run yet: shoestring work --until-empty</p>")
         return
-    data = frames.of_forecasts(reviewed.forecasts)
+    data = partial(frames.of_forecasts, reviewed.forecasts)
     figure = planned_against_actual(reviewed.forecasts, palette())
     legend = "<p class='note'>● within 10–90 % &nbsp; ✕ outside &nbsp; ┈ as planned</p>"
     money = ["planned", "p10", "p90", "actual"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def forecast(prices: dict[str, PriceRow]) -> None:
     parts = flop_by_part(run)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        chart(figure_of(parts, palette()), takeaways.of_parts(parts), frames.of_parts(parts), "flops-by-component")
+        data = partial(frames.of_parts, parts)
+        chart(figure_of(parts, palette()), takeaways.of_parts(parts), data, "flops-by-component")
     with right:
         _rows(quotes, sketch.hardware, _paper(home))
     with st.expander("As a spec"):

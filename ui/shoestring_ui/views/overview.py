@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-import pandas as pd
 import streamlit as st
 from shoestring import queries
 from shoestring.ranking import NOISE_IN_WORDS, Direction, direction
@@ -15,13 +15,13 @@ from shoestring.standings import standings
 
 from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.charts import Point, front_of, quality_per_dollar
-from shoestring_ui.identity import mark, state_words
+from shoestring_ui.identity import mark
 from shoestring_ui.points import comparable, of_runs, qualities
 from shoestring_ui.reaches import Goal, goal_of, usual
-from shoestring_ui.store import ask, curves, database, recent
+from shoestring_ui.store import ask, curves, database, recent, remember
 from shoestring_ui.theme import palette
-from shoestring_ui.views import budget, card
-from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, grid, head, live, section, submit_first
+from shoestring_ui.views import budget, card, run_table
+from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, head, live, section, submit_first
 from shoestring_ui.words import Figure
 
 REACHES_SHOWN = 12
@@ -61,6 +61,7 @@ def page() -> None:
         return
     figures = st.container()
     asked = _controls(sorted(runs, key=lambda r: -r.id))
+    above, below = st.container(), st.container()
 
     def body() -> None:
         now = _look(asked)
@@ -68,12 +69,14 @@ def page() -> None:
         _goal(now, asked)
         _ranking(list(now.runs.values()), asked.metric)
         budget.burn_down(runs_project(now.runs.values()))
-        _all_runs(recent(), asked.metric)
 
     moving = any(r.state in ACTIVE | WAITING for r in runs)
     with figures:
         live(lambda: _figures(_look(asked), asked), moving)
-    live(body, moving)
+    with below:  # sent before the charts, which take longer to draw
+        live(lambda: run_table.draw(recent(), asked.metric), moving)
+    with above:
+        live(body, moving)
 
 
 def runs_project(runs: Iterable[Run]) -> str:
@@ -82,6 +85,10 @@ def runs_project(runs: Iterable[Run]) -> str:
 
 
 def _look(asked: Asked) -> Shown:
+    return remember(("look", asked), lambda: _looked(asked))
+
+
+def _looked(asked: Asked) -> Shown:
     among = set(asked.run_ids)
     runs = {r.id: r for r in recent() if r.id in among}
     series = curves(list(runs.values()), asked.metric) if asked.metric else []
@@ -132,8 +139,8 @@ def _controls(runs: Sequence[Run]) -> Asked:
         if len(groups) > 1:
             group = st.selectbox("Compared with each other", groups, key="set", bind="query-params", width=320)
         log = st.toggle("Logarithmic dollars", key="log", bind="query-params")
-        if any(r.kind == "trial" for r in runs):
-            trials = st.toggle("Sweep trials", key="trials", bind="query-params")
+        if n_trials := sum(r.kind == "trial" for r in runs):
+            trials = st.toggle(f"With {n_trials} sweep trials", key="trials", bind="query-params")
     ids = tuple(r.id for r in runs if comparable(r) == group and (trials or r.kind != "trial"))
     asked = Asked(ids, metric or "", None, log)
     if metric:
@@ -150,7 +157,7 @@ def _quality(asked: Asked) -> float | None:
     written = st.number_input(
         f"Reach {asked.metric} {'≤' if asked.way == 'minimize' else '≥'}",
         value=None, step=step, format="%.4g", placeholder=f"{usually:g}", key="reach", bind="query-params",
-        help="The page says which run reaches it for the fewest dollars. Empty: what the second best ends at.",
+        help="The page says which run reaches it for the fewest dollars. Empty: what the second best run ended with.",
     )  # fmt: skip
     return written if written is not None and math.isfinite(written) else None
 
@@ -168,7 +175,7 @@ def _map(now: Shown, asked: Asked) -> None:
         figure = quality_per_dollar(
             now.points, asked.metric, asked.way, palette(), log=asked.log, goal=now.goal, picked=picked
         )
-        data = frames.of_points(now.points, asked.metric, {i: r.state for i, r in now.runs.items()})
+        data = partial(frames.of_points, now.points, asked.metric, {i: r.state for i, r in now.runs.items()})
         said = takeaways.of_points(now.points, asked.metric, asked.way)
         chart(figure, said, data, "quality-per-dollar", money=["useful dollars"], on_pick=card.pick)
     with right:
@@ -230,30 +237,3 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - TIES_NAMED} more" if len(names) > TIES_NAMED else ""
     return ", ".join(names[:TIES_NAMED]) + more
-
-
-def _all_runs(runs: Sequence[Run], metric: str) -> None:
-    section("Runs")
-    last = ask(queries.last_values, [r.id for r in runs], [metric]) if metric else {}
-    data = pd.DataFrame(
-        [
-            {
-                "": mark(r.id),
-                "page": f"run?run={r.id}",
-                "run": r.name,
-                "state": state_words(r.state),
-                metric or "quality": last.get(r.id, {}).get(metric),
-                "spent": r.spent_usd,
-                "planned": r.planned_usd,
-                "steps": f"{r.step:,} / {r.n_steps:,}",
-                "kind": r.kind,
-            }
-            for r in sorted(runs, key=lambda r: -r.id)
-        ]
-    )
-    config = {
-        "": st.column_config.TextColumn(width=32),
-        "page": st.column_config.LinkColumn("#", display_text=r"run=(\d+)", width=48),
-        "run": st.column_config.TextColumn(width="medium"),
-    }
-    grid(data, "runs", money=["spent", "planned"], config=config)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
+import pandas as pd
 import streamlit as st
 from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
@@ -83,30 +84,42 @@ def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None
     section("Quality against dollars")
     figure = quality_per_dollar(points, quality[1], quality[2], palette())
     figure.update_xaxes(title_text="dollars of the trial ($)", rangemode="normal")
-    chart(figure, takeaways.of_points(points, quality[1], quality[2], "trials"), data, "trials", money)
+    chart(figure, takeaways.of_points(points, quality[1], quality[2], "trials"), lambda: data, "trials", money)
     halved = ask(sweep_state.at_rungs, sweep)
     if halved:
         section("Rungs of equal dollars")
         first = goals[0][1:]
-        chart(rungs(halved, first, palette()), of_rungs(halved, first), data, f"rungs-{sweep.id}", money)
+        chart(rungs(halved, first, palette()), of_rungs(halved, first), lambda: data, f"rungs-{sweep.id}", money)
     params = sorted({p for t in done for p in t.params})
     left, right = st.columns(2, gap="large")
     if len(params) >= 2:
-        with left:
-            section("Two fields at a time")
-            with st.container(horizontal=True):
-                x = st.selectbox("Across", params, index=_mask_first(params), key="x", bind="query-params")
-                y = st.selectbox("Up", [p for p in params if p != x], key="y", bind="query-params")
-            name, mapped, of = f"heatmap-{sweep.id}", done, quality
-            if halved:
-                what = f"{goals[0][1]} at {amounts.usd(halved[0][0])}"
-                mapped, of = at_equal_dollars(trials, halved), (0, what, goals[0][2])
-            chart(heatmap(mapped, x, y, of, palette()), takeaways.of_heatmap(mapped, x, y, of), data, name, money)
+        mapped, of = done, quality
+        if halved:
+            what = f"{goals[0][1]} at {amounts.usd(halved[0][0])}"
+            mapped, of = at_equal_dollars(trials, halved), (0, what, goals[0][2])
+        with left:  # a fragment of its own: another pair of fields draws this chart anew and no other
+            st.fragment(lambda: _two_fields(mapped, params, of, data, money, f"heatmap-{sweep.id}"))()
     with right if len(params) >= 2 else st.container():
         section("All fields at once")
         figure = parallel(done, params, [g[1] for g in goals], palette())
         best = takeaways.of_parallel(done, params, quality)
-        chart(figure, best, data, f"parallel-{sweep.id}", money)
+        chart(figure, best, lambda: data, f"parallel-{sweep.id}", money)
+
+
+def _two_fields(
+    trials: Sequence[Trial],
+    params: Sequence[str],
+    of: tuple[int, str, str],
+    data: pd.DataFrame,
+    money: Sequence[str],
+    name: str,
+) -> None:
+    """A heat map of two fields of the search; the address says which."""
+    section("Two fields at a time")
+    with st.container(horizontal=True):
+        x = st.selectbox("Across", params, index=_mask_first(params), key="x", bind="query-params")
+        y = st.selectbox("Up", [p for p in params if p != x], key="y", bind="query-params")
+    chart(heatmap(trials, x, y, of, palette()), takeaways.of_heatmap(trials, x, y, of), lambda: data, name, money)
 
 
 def _mask_first(params: Sequence[str]) -> int:
