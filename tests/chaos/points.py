@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 from shoestring.db import Database
 from shoestring.executors.local import LocalExecutor
@@ -21,6 +22,7 @@ from chaos.jobs import Outcome, Trainer
 from chaos.pool import PACE, fork
 
 PATIENCE_S = 120.0
+NEVER = "it was never passed"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def find(url: str, folder: Path, trainer: Trainer) -> list[CrashPoint]:
     """Run one run to its end on the empty database `url`, and list the points that its worker and trainer pass.
 
     Each is tried in the middle of its passes: a checkpoint's at the second or third checkpoint, not at the first.
+    How often the worker passes some depends on when it looks, so a run may pass them less often than this one.
     """
     notes = {who: folder / f"{who}.points" for who in ("worker", "trainer")}
     watched = replace(trainer, crash=("record", str(notes["trainer"])))
@@ -46,12 +49,16 @@ def find(url: str, folder: Path, trainer: Trainer) -> list[CrashPoint]:
     ended = _work(url, folder, watched, ("record", str(notes["worker"])))
     assert ended == 0, f"the worker ended with {ended}"
     counts = {who: Counter(path.read_text().splitlines()) for who, path in notes.items()}
-    return [CrashPoint(who, name, _time(name, n)) for who in counts for name, n in sorted(counts[who].items())]
+    return [CrashPoint(who, name, math.ceil(n / 2)) for who in counts for name, n in sorted(counts[who].items())]
 
 
-def _time(name: str, n: int) -> int:
-    """At which of its `n` passes; how often old checkpoints are marked depends on when the worker looks: the first."""
-    return 1 if "mark_checkpoint" in name else math.ceil(n / 2)
+def earlier(point: CrashPoint) -> list[CrashPoint]:
+    """The point at the pass wanted, then at earlier ones, at last at its first; three at least, each for a run anew."""
+    times = [point.time]
+    while times[-1] > 1:
+        times.append(times[-1] // 2)
+    times += [1] * (3 - len(times))
+    return [replace(point, time=time) for time in times]
 
 
 def attempt(url: str, folder: Path, trainer: Trainer, point: CrashPoint, references: dict[int, Outcome]) -> list[str]:
@@ -63,7 +70,7 @@ def attempt(url: str, folder: Path, trainer: Trainer, point: CrashPoint, referen
     _submit(url, folder, struck)
     _work(url, folder, struck, how if point.who == "worker" else ())
     if not done.exists():
-        return ["it was never passed"]
+        return [NEVER]
     if point.who == "worker":
         _work(url, folder, trainer, ())
     return check(url, folder, references).problems
@@ -72,13 +79,24 @@ def attempt(url: str, folder: Path, trainer: Trainer, point: CrashPoint, referen
 def every(
     make: Iterator[str], folder: Path, trainer: Trainer, points: list[CrashPoint], references: dict[int, Outcome]
 ) -> Iterator[tuple[CrashPoint, list[str]]]:
-    """Try each of `points` on a database of its own from `make`, two at a time; yield it with its problems."""
-    urls = [next(make) for _ in points]
+    """Crash at each of `points`, two at a time, each on databases of its own from `make`; yield it with its problems.
+
+    A run that ends without having passed the point so often has shown nothing: another crashes at an earlier pass.
+    """
+    making = Lock()
+
+    def crashed(number: int, point: CrashPoint) -> list[str]:
+        problems: list[str] = []
+        for again, sooner in enumerate(earlier(point)):
+            with making:
+                url = next(make)
+            problems = attempt(url, folder / f"{number:03d}-{again}", trainer, sooner, references)
+            if problems != [NEVER]:
+                break
+        return problems
+
     with ThreadPoolExecutor(2) as pool:
-        tries = [
-            pool.submit(attempt, url, folder / f"{number:03d}", trainer, point, references)
-            for number, (url, point) in enumerate(zip(urls, points, strict=True))
-        ]
+        tries = [pool.submit(crashed, number, point) for number, point in enumerate(points)]
         for point, tried in zip(points, tries, strict=True):
             yield point, tried.result()
 
