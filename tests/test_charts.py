@@ -213,6 +213,15 @@ def test_parallel_coordinates_draw_a_line_a_trial_and_the_ends_of_each_axis():
     assert money == {"$0.0100", "$0.0120"}
 
 
+def test_of_many_trials_the_front_stands_out_and_the_others_are_one_grey_trace_that_says_who_each_is():
+    trials = [trial(n, 0.1 * n, 1, 0.2 + 0.01 * n) for n in range(4)]
+    fields, goals = ["stages.0.mask.ratio", "model.experts.count"], ["val/loss", "cost/usd"]
+    others, front = parallel(trials, fields, goals, LIGHT, bright={0}).data
+    assert front.name == "trial 0" and others.line.color == LIGHT.line
+    assert others.x.count(None) == 3 and len(others.hovertext) == len(others.x)
+    assert {said.split("</b>")[0] for said in others.hovertext} == {f"<b>trial {n}" for n in (1, 2, 3)}
+
+
 def test_the_title_of_the_map_names_the_best_run_and_its_price():
     said = takeaways.of_points(POINTS, "val/loss", "minimize")
     assert said == "deferred-75/s0 has the lowest val/loss, 0.13, for $0.0200; 2 of 3 runs are on the Pareto front."

@@ -144,18 +144,28 @@ def test_killing_the_dispatcher_harms_no_job_and_the_next_one_doubles_none(
 
 @pytest.mark.slow
 def test_a_job_that_slurm_cancels_gives_its_run_back_with_a_checkpoint_and_the_next_goes_on(
-    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig
+    idle: Slurm, home: Home, sqlite: Database, data: c.DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run_id,) = Trainer("real", data, steps=ENDLESS).submit(sqlite, home.runs, 0, 1)
+    one = dispatcher(home, sqlite)
+    fill = one._fill
 
-    def trained(token: int) -> Callable[[], bool]:
-        return lambda: queries.run(sqlite, run_id).lease_token == token and queries.run(sqlite, run_id).step > 0
+    def trained(token: int) -> bool:
+        run = queries.run(sqlite, run_id)
+        return run.lease_token == token and run.step > 0
 
-    scancel = once(trained(1), lambda: idle.call("scancel", f"--name=run-{run_id}-t1"))
+    def cancelled_after_the_look() -> bool:
+        """Claim as ever, but let the first attempt end just before: between a look at it and the next claim."""
+        if trained(1):
+            idle.call("scancel", f"--name=run-{run_id}-t1")
+            wait_for(lambda: queries.run(sqlite, run_id).state == "queued")
+        return fill()
+
+    monkeypatch.setattr(one, "_fill", cancelled_after_the_look)
     cancel = once(
-        lambda: len(queries.attempts(sqlite, run_id)) == 2 and trained(3)(), lambda: actions.cancel(sqlite, run_id)
+        lambda: len(queries.attempts(sqlite, run_id)) == 2 and trained(3), lambda: actions.cancel(sqlite, run_id)
     )
-    done = dispatcher(home, sqlite).work(until_empty=True, until=lambda: scancel() or cancel())
+    done = one.work(until_empty=True, until=cancel)
     assert dict(done.states) == {"queued": 1, "cancelled": 1}
     first, second = queries.attempts(sqlite, run_id)
     assert (first.outcome, first.failure_class) == ("preempted", "stopped_by_request")

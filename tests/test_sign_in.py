@@ -207,7 +207,8 @@ def test_streamlit_started_by_hand_for_every_address_shows_nothing(home: Home):
     with served(partial(streamlit_argv, address="0.0.0.0"), env) as server, chromium_browser() as browser:
         visitor = Visitor(browser, server.url)
         visitor.open("run?run=1", until="Nothing is shown")
-        assert visitor.saw("there is no [auth]") and not visitor.saw(RUN)
+        visitor.page.get_by_text("there is no [auth]").first.wait_for()
+        assert not visitor.saw(RUN)
 
 
 def test_streamlit_started_by_hand_without_an_address_serves_this_machine_only():

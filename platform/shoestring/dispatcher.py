@@ -217,7 +217,8 @@ class Dispatcher(Worker):
             self.slurm.withdraw(flight.job)
         flight.heart.stop()
         self.flights.remove(flight)
-        worked.states[run.state] += 1
+        again = run.state in LEASED  # already claimed anew: its attempt had given it back
+        worked.states["queued" if again else run.state] += 1
         self._show(_progress(run, run.reason or run.failure_class))
 
     def _begun(self, flight: Flight, run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -93,27 +93,44 @@ def heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, str, 
     return figure
 
 
-def parallel(trials: Sequence[Trial], axes: Sequence[str], objectives: Sequence[str], colours: Palette) -> go.Figure:
-    """One line a trial through its parameters and objectives, each axis from its least to its greatest value."""
+def parallel(
+    trials: Sequence[Trial],
+    axes: Sequence[str],
+    objectives: Sequence[str],
+    colours: Palette,
+    bright: Collection[int] | None = None,
+) -> go.Figure:
+    """One line a trial through its parameters and objectives, each axis from its least to its greatest value.
+
+    `bright`: the numbers of the trials that are drawn in their own looks, before all others in grey; None: all.
+    """
     names = [*axes, *objectives]
     done = [t for t in trials if len(t.values) == len(objectives) and all(a in t.params for a in axes)]
     rows = [[*(t.params[a] for a in axes), *t.values] for t in done]
     figure = frame(colours)
     scales = [_scale([row[i] for row in rows]) for i in range(len(names))]
+    faded: dict[str, list] = {"x": [], "y": [], "hovertext": []}  # one trace: a hundred take a browser a second
     traces = []
     for trial, row in zip(done, rows, strict=True):
+        x, y = list(range(len(names))), [scales[i](found) for i, found in enumerate(row)]
+        said = f"<b>trial {trial.number}</b><br>" + "<br>".join(
+            f"{n} {_shown(n, v)}" for n, v in zip(names, row, strict=True)
+        )
+        if bright is not None and trial.number not in bright:
+            faded["x"] += [*x, None]
+            faded["y"] += [*y, None]
+            faded["hovertext"] += [said] * (len(x) + 1)
+            continue
         who = identity(trial.run_id or trial.number + 1, colours)
         traces.append({
-            "x": list(range(len(names))),
-            "y": [scales[i](found) for i, found in enumerate(row)],
-            "mode": "lines+markers",
+            "x": x, "y": y, "mode": "lines+markers",
             "line": {"color": who.colour, "dash": who.dash, "width": 2},
             "marker": {"symbol": who.symbol, "size": 8, "color": who.colour},
-            "name": f"trial {trial.number}",
-            "hovertemplate": f"<b>trial {trial.number}</b><br>"
-            + "<br>".join(f"{n} {_shown(n, v)}" for n, v in zip(names, row, strict=True))
-            + "<extra></extra>",
+            "name": f"trial {trial.number}", "hovertemplate": f"{said}<extra></extra>",
         })  # fmt: skip
+    if faded["x"]:
+        line = {"color": colours.line, "width": 1}
+        traces.insert(0, {**faded, "mode": "lines", "line": line, "name": "other trials", "hoverinfo": "text"})
     figure.add_traces(traces)  # all at once: each is checked once
     for i, name in enumerate(names):
         ink = colours.money if name == "cost/usd" else colours.soft

@@ -12,7 +12,7 @@ from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
 
 from shoestring_ui import amounts, frames, takeaways, verbs, words
-from shoestring_ui.charts import quality_per_dollar
+from shoestring_ui.charts import CURVES_UP_TO, front_of, quality_per_dollar
 from shoestring_ui.points import objectives, of_trials, quality_goal
 from shoestring_ui.store import ask
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
@@ -101,7 +101,9 @@ def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None
             st.fragment(lambda: _two_fields(mapped, params, of, data, money, f"heatmap-{sweep.id}"))()
     with right if len(params) >= 2 else st.container():
         section("All fields at once")
-        figure = parallel(done, params, [g[1] for g in goals], palette())
+        front = {p.run_id for p in front_of(points, quality[2])}
+        bright = {t.number for t in done if t.run_id in front} if len(done) > CURVES_UP_TO else None
+        figure = parallel(done, params, [g[1] for g in goals], palette(), bright)
         best = takeaways.of_parallel(done, params, quality)
         chart(figure, best, lambda: data, f"parallel-{sweep.id}", money)
 
