@@ -127,6 +127,16 @@ def test_noise_levels_are_log_normal_and_follow_the_generator():
     assert torch.equal(sample_sigma(EDM, LogNormal(), 5, seeded(4)), sample_sigma(EDM, LogNormal(), 5, seeded(4)))
 
 
+def test_spread_noise_levels_are_as_log_normal_and_each_batch_has_one_of_every_part():
+    spread = LogNormal(p_mean=-0.6, p_std=1.2, spread=True)
+    log_sigma = torch.cat([sample_sigma(EDM, spread, 16, seeded(n)) for n in range(1250)]).log()
+    assert float(log_sigma.mean()) == pytest.approx(-0.6, abs=0.01)
+    assert float(log_sigma.std()) == pytest.approx(1.2, abs=0.03)
+    ranks = (torch.special.ndtr((log_sigma.view(-1, 16) + 0.6) / 1.2) * 16).floor()
+    assert torch.equal(ranks.sort(dim=1).values, torch.arange(16.0).expand(1250, 16))  # one of each part in each batch
+    assert len({tuple(row.tolist()) for row in ranks}) > 1000  # in an order of its own
+
+
 def test_captions_are_dropped_whole():
     captions = Captions(torch.ones(3, 3, 2), torch.ones(3, 3, dtype=torch.bool))
     dropped = drop_captions(captions, torch.tensor([False, True, False]))

@@ -35,8 +35,13 @@ models = st.builds(
     experts=st.none()
     | st.builds(Experts, count=st.integers(1, 5), capacity=st.floats(0.5, 3), every=st.integers(1, 2)),
 )
-whole = models.map(  # those that need every token
-    lambda m: m.model_copy(update={"merge": 2, "tail_depth": 1, "conv": True, "mixer_depth": m.mixer_depth or 1})
+whole = st.builds(  # those that need every token
+    lambda m, attention: m.model_copy(
+        update={"merge": 2, "tail_depth": 1, "conv": True, "mixer_depth": m.mixer_depth or 1}
+        | {"mixer_attention": attention}
+    ),
+    models,
+    st.booleans(),
 )
 masks = st.just(NO_MASK) | st.builds(
     RandomMask, kind=st.just("random"), ratio=st.floats(0, 0.9), place=st.sampled_from(["deferred", "naive"])

@@ -73,6 +73,27 @@ def test_at_first_neither_the_backbone_nor_a_convolution_changes_what_goes_past_
         assert torch.equal(net(*inputs), before)
 
 
+def test_without_attention_in_the_mixer_tokens_meet_in_convolutions_and_in_the_backbone():
+    net = DiT(MODEL.model_copy(update={"mixer_attention": False}), (3, 8, 8), 10)
+    net.init_weights(torch.Generator().manual_seed(0))
+    assert all(block.self_attention is None for block in (*net.mixer, *net.tail))
+    assert all(block.self_attention is not None for block in net.blocks)
+    x, c_noise, captions = torch.zeros(1, 3, 8, 8), torch.zeros(1), Captions(torch.randn(1, 4, 10))
+    far = x.clone()
+    far[..., 7, 7] = 1.0  # in the last patch
+    with torch.no_grad():
+        net.head.linear.weight.normal_()
+
+        def first_patch(x):
+            return net(x, c_noise, captions)[0, 0]
+
+        assert torch.equal(first_patch(far), first_patch(x))
+        net.squares.out.weight.normal_()
+        for block in net.blocks:
+            block.modulation.bias.fill_(0.5)
+        assert not torch.equal(first_patch(far), first_patch(x))
+
+
 def test_every_token_of_the_picture_is_drawn_in_its_own_place():
     net = DiT(MODEL, (3, 8, 8), 10)
     assert net(torch.randn(2, 3, 8, 8), torch.zeros(2), Captions(torch.randn(2, 4, 10))).shape == (2, 16, 12)
@@ -90,6 +111,7 @@ def test_it_learns(data):
         ({"merge": 2, "tail_depth": 0}, "give both"),
         ({"merge": 1, "tail_depth": 1}, "give both"),
         ({"mixer_depth": 0}, "needs a mixer"),
+        ({"mixer_attention": False, "conv": False}, "convolutions"),
     ],
 )
 def test_a_model_that_merges_and_does_not_split_is_refused(change, words):

@@ -106,8 +106,8 @@ def test_the_shipped_files_are_valid(name):
     assert read_spec(ROOT / name).experiments
 
 
-def test_the_demo_compares_four_experiments_at_the_same_dollars():
+def test_the_demo_compares_five_experiments_at_the_same_dollars():
     spec = read_spec(ROOT / "experiments.yaml")
-    assert [e.name for e in spec.experiments] == ["dense", "naive-75", "deferred-75", "deferred-75-moe"]
+    assert [e.name for e in spec.experiments] == ["dense", "naive-75", "deferred-75", "deferred-75-moe", "hourglass"]
     assert len({e.spec.until.usd for e in spec.experiments}) == 1
     assert list(spec.top.sweeps) == ["mask-and-experts"] and spec.top.showcase

@@ -97,6 +97,7 @@ OURS = Recipe(
     {
         **PAPER.settings,
         "model.experts": None, "model.merge": 2, "model.tail_depth": 2, "model.conv": True,
+        "model.mixer_attention": False,
         "objective": {"kind": "edm", "sigma_data": 1.0},
         "optimizer": {"kind": "adamw", "betas": [0.9, 0.999], "weight_decay": 0.1, "decay": "matrices"},
         "ema_decay": 0.998,
@@ -104,7 +105,7 @@ OURS = Recipe(
     [
         {
             "share": 1.0, "mask": {"kind": "none"}, "lr": 2e-3, "warmup": 0.02, "cosine_to": 0.02, "grad_clip": 1.0,
-            "noise": {"p_mean": 0.0, "p_std": 1.0},
+            "noise": {"p_mean": 0.0, "p_std": 1.0, "spread": True},
         },
     ],
 )  # fmt: skip

@@ -106,19 +106,23 @@ class CaptionBlock(nn.Module):
 
 
 class DiTBlock(nn.Module):
-    """Self-attention, cross-attention, FFN; the first and the last are modulated and gated by the condition (adaLN)."""
+    """Self-attention, cross-attention, FFN; the first and the last are modulated and gated by the condition (adaLN).
+
+    Before them a convolution, and no self-attention, where the model asks for it (`ModelConfig`).
+    """
 
     def __init__(self, widths: BlockWidths, head_dim: int, condition_dim: int, conv: bool = False) -> None:
         super().__init__()
         dim = widths.dim
         self.conv = DepthwiseConv(dim) if conv else None
-        self.norm_self = norm(dim)
-        self.self_attention = SelfAttention(dim, widths.attention, head_dim)
+        self.self_attention = SelfAttention(dim, widths.attention, head_dim) if widths.attention else None
+        if self.self_attention is not None:
+            self.norm_self = norm(dim)
         self.norm_cross = norm(dim)
         self.cross_attention = CrossAttention(dim, head_dim)
         self.norm_ffn = norm(dim)
         self.ffn = ExpertChoice(dim, widths.ffn, widths.experts) if widths.experts else SwiGlu(dim, widths.ffn)
-        self.modulation = nn.Linear(condition_dim, 6 * dim)
+        self.modulation = nn.Linear(condition_dim, (6 if widths.attention else 3) * dim)
 
     def forward(self, x: Tensor, condition: Tensor, y: Tensor, real: Tensor | None, grid: Grid | None = None) -> Tensor:
         """x (B, N, D), condition (B, 1, D of the backbone) after its GELU, y (B, L, D) → (B, N, D).
@@ -128,12 +132,14 @@ class DiTBlock(nn.Module):
         if self.conv is not None:
             assert grid is not None, "a convolution needs the whole grid"
             x = self.conv(x, grid)
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition).chunk(6, dim=-1)  # (B, 1, D) each
-        modulated = Made(modulate, (self.norm_self(x), shift1, scale1))
-        x = torch.addcmul(x, gate1, again(self.self_attention, modulated))
+        *around_attention, shift, scale, gate = self.modulation(condition).split(x.shape[-1], dim=-1)  # (B, 1, D) each
+        if self.self_attention is not None:
+            shift1, scale1, gate1 = around_attention
+            modulated = Made(modulate, (self.norm_self(x), shift1, scale1))
+            x = torch.addcmul(x, gate1, again(self.self_attention, modulated))
         x = x + self.cross_attention(self.norm_cross(x), y, real)
-        modulated = Made(modulate, (self.norm_ffn(x), shift2, scale2))
-        return torch.addcmul(x, gate2, again(self.ffn, modulated))
+        modulated = Made(modulate, (self.norm_ffn(x), shift, scale))
+        return torch.addcmul(x, gate, again(self.ffn, modulated))
 
 
 class Head(nn.Module):

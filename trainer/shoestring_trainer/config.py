@@ -83,6 +83,7 @@ class LogNormal(Frozen):
 
     p_mean: float = -0.6
     p_std: float = Field(default=1.2, gt=0)
+    spread: bool = Field(default=False, description="one level from each of as many equal parts as the batch is large")
 
 
 class AdamW(Frozen):

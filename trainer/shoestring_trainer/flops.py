@@ -191,7 +191,7 @@ def _block_flops(model: ModelConfig, widths: BlockWidths, n: int, length: float)
     """One DiT block over n tokens and `length` caption tokens."""
     dim, inner, ffn, experts = widths
     parts: dict[str, float] = {
-        "modulation": 2 * model.dim * 6 * dim,
+        "modulation": 2 * model.dim * _modulated(widths) * dim,
         "attention": 2 * n * 4 * dim * inner + 4 * n * n * inner,
         "cross_attention": 2 * dim * dim * (2 * n + 2 * length) + 4 * n * length * dim,
         "ffn": 0.0,
@@ -205,6 +205,11 @@ def _block_flops(model: ModelConfig, widths: BlockWidths, n: int, length: float)
         picked = experts.count * tokens_per_expert(experts, n)
         parts["experts"] = 2 * n * dim * experts.count + 2 * picked * 2 * dim * ffn
     return parts
+
+
+def _modulated(widths: BlockWidths) -> int:
+    """Values a channel that the condition sets: shift, scale and gate of self-attention and of the FFN."""
+    return 6 if widths.attention else 3
 
 
 def _sum_parts(blocks: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -221,7 +226,8 @@ def _mlp_parameters(dim_in: int, dim: int) -> int:
 
 def _block_parameters(model: ModelConfig, widths: BlockWidths) -> int:
     dim, inner, ffn, experts = widths
-    count = (10 * dim if model.conv else 0) + 3 * dim + (model.dim + 1) * 6 * dim + 4 * dim * inner + 4 * dim * dim
+    count = (10 * dim if model.conv else 0) + (3 if inner else 2) * dim + (model.dim + 1) * _modulated(widths) * dim
+    count += 4 * dim * inner + 4 * dim * dim
     return count + (3 * dim * ffn if experts is None else experts.count * (dim + 2 * dim * ffn))
 
 
@@ -231,7 +237,7 @@ def _block_activations(widths: BlockWidths, n: int, length: float) -> float:
     But not what is made again: normed queries and keys, and what is modulated.
     """
     dim, inner, ffn, experts = widths
-    floats = n * (10 * dim + 4 * inner) + 2 * length * dim
+    floats = n * ((10 if inner else 7) * dim + 4 * inner) + 2 * length * dim
     if experts is None:
         return floats + n * 2 * ffn
     picked = experts.count * tokens_per_expert(experts, n)

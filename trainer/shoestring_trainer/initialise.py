@@ -60,8 +60,9 @@ def _caption_block(net: DiT, generator: torch.Generator) -> None:
 def _block(block: nn.Module, out_std: float, generator: torch.Generator) -> None:
     assert isinstance(block, DiTBlock)
     attention, cross = block.self_attention, block.cross_attention
-    inner = [attention.qkv.weight, cross.q.weight, cross.kv.weight]
-    outer = [attention.out.weight, cross.out.weight]
+    inner, outer = [cross.q.weight, cross.kv.weight], [cross.out.weight]
+    if attention is not None:
+        inner, outer = [attention.qkv.weight, *inner], [attention.out.weight, *outer]
     match block.ffn:
         case ExpertChoice() as ffn:
             inner += [ffn.router.weight, ffn.w1]

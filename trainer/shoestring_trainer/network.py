@@ -73,6 +73,7 @@ class ModelConfig(Frozen):
     merge: int = Field(default=1, ge=1, le=8, description="side of the square of tokens that the backbone sees as one")
     tail_depth: int = Field(default=0, ge=0, le=64, description="blocks as the mixer's after a backbone that merges")
     conv: bool = Field(default=False, description="every block begins with a 3×3 convolution of each channel")
+    mixer_attention: bool = Field(default=True, description="tokens in the mixer and the tail attend to each other")
 
     @property
     def whole_grid(self) -> bool:
@@ -85,6 +86,11 @@ class ModelConfig(Frozen):
             raise ValueError(
                 f"merge {self.merge} with tail_depth {self.tail_depth}: what the backbone merges, blocks after it see "
                 "whole again; give both (merge: 2, tail_depth: 2) or neither"
+            )
+        if not self.mixer_attention and not (self.conv and self.merge > 1):
+            raise ValueError(
+                "mixer_attention false: without it tokens meet in convolutions and in the merged backbone only; give "
+                "conv: true and merge: 2, or leave it out"
             )
         if self.merge > 1 and not self.mixer_depth:
             raise ValueError(f"merge {self.merge} needs a mixer before it; mixer_depth is 0")

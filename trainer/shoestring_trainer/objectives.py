@@ -45,7 +45,17 @@ def loss_weight(objective: Objective, sigma: Tensor) -> Tensor:
 
 
 def sample_sigma(objective: Objective, noise: LogNormal, n: int, generator: torch.Generator) -> Tensor:
-    """Draw noise levels (n,) float32, ln σ ~ N(p_mean, p_std²), times the flow's shift; on the generator's device."""
-    normal = torch.randn(n, generator=generator, device=generator.device)
+    """Draw noise levels (n,) float32, ln σ ~ N(p_mean, p_std²), times the flow's shift; on the generator's device.
+
+    With `noise.spread` the n levels of an update are spread evenly over the distribution, in a random order (as times
+    are in VDM, arXiv 2107.00630, appendix I.1): each alone is drawn as before, but a batch of them varies less.
+    """
+    device = generator.device
+    if noise.spread:
+        part = torch.randperm(n, generator=generator, device=device)
+        within = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        normal = torch.special.ndtri((part + within).clamp(min=1e-9) / n).float()
+    else:
+        normal = torch.randn(n, generator=generator, device=device)
     sigma = (normal * noise.p_std + noise.p_mean).exp()
     return sigma * objective.shift if isinstance(objective, Flow) else sigma

@@ -9,6 +9,11 @@ PRESETS: dict[str, ModelConfig] = {
     "nano": ModelConfig(dim=64, depth=3, head_dim=16, multiple_of=16, patch=2, mixer_depth=1, mixer_dim=64),
     # for two CPU cores: 5.8 M on 8×8×8 latents, 64 tokens
     "spark": ModelConfig(dim=192, depth=6, head_dim=32, multiple_of=64, patch=1, mixer_depth=2, mixer_dim=128),
+    # what two CPU cores learn most with (docs/log.md): fine blocks that convolve, a backbone on merged 2×2 squares
+    "hourglass": ModelConfig(
+        dim=192, depth=6, head_dim=32, multiple_of=64, patch=1, mixer_depth=2, mixer_dim=128,
+        merge=2, tail_depth=2, conv=True, mixer_attention=False,
+    ),
     # the paper's block at a size for two CPU cores, 23.18 M: timed by `benchmarks/step.py`
     "microdit-small": ModelConfig(
         dim=256, depth=8, head_dim=32, multiple_of=64, patch=2, mixer_depth=2, mixer_dim=256,

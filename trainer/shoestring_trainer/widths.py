@@ -11,7 +11,9 @@ from shoestring_trainer.config import Experts, ModelConfig
 
 
 class BlockWidths(NamedTuple):
-    """One DiT block: `dim` of its tokens, `attention` inside self-attention, `ffn` inside the FFN or each expert."""
+    """One DiT block: `dim` of its tokens, `attention` inside self-attention (0: it has none), `ffn` inside the FFN or
+    each expert.
+    """
 
     dim: int
     attention: int
@@ -21,15 +23,12 @@ class BlockWidths(NamedTuple):
 
 def mixer_widths(model: ModelConfig) -> list[BlockWidths]:
     """Widths of the patch-mixer's blocks: ratios 1 and 4, experts in every `every`-th."""
-    return [
-        _block(model, model.mixer_dim, (1.0, 4.0), _has_experts(model.experts, index))
-        for index in range(model.mixer_depth)
-    ]
+    return [_mixer_block(model, _has_experts(model.experts, index)) for index in range(model.mixer_depth)]
 
 
 def tail_widths(model: ModelConfig) -> list[BlockWidths]:
     """Widths of the blocks after a backbone that merges tokens: the mixer's, without experts."""
-    return [_block(model, model.mixer_dim, (1.0, 4.0), False) for _ in range(model.tail_depth)]
+    return [_mixer_block(model, False) for _ in range(model.tail_depth)]
 
 
 def backbone_widths(model: ModelConfig) -> list[BlockWidths]:
@@ -58,6 +57,11 @@ def tokens_per_expert(experts: Experts, n_tokens: int) -> int:
 
 def _has_experts(experts: Experts | None, index: int) -> bool:
     return experts is not None and (index + 1) % experts.every == 0
+
+
+def _mixer_block(model: ModelConfig, has_experts: bool) -> BlockWidths:
+    widths = _block(model, model.mixer_dim, (1.0, 4.0), has_experts)
+    return widths if model.mixer_attention else widths._replace(attention=0)
 
 
 def _block(model: ModelConfig, dim: int, ratios: tuple[float, float], has_experts: bool) -> BlockWidths:
