@@ -31,6 +31,7 @@ def test_every_size_at_every_resolution_is_a_spec_that_can_be_planned(size, hard
         sketch = Sketch(size, 0.75, 8, resolution, 1_000_000, hardware, PRICES[hardware].device, n_devices)
         run = planned(sketch, tmp_path)
         assert run.images == pytest.approx(1_000_000, rel=0.001) and run.usd.p10 < run.usd.p50 < run.usd.p90
+        assert (run.tokens_kept[0] < run.tokens) == sketch.masks
         assert run.config.data.size_px == resolution and run.config.price.hardware == hardware
 
 

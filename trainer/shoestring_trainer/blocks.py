@@ -115,9 +115,8 @@ class DiTBlock(nn.Module):
         super().__init__()
         dim = widths.dim
         self.conv = DepthwiseConv(dim) if conv else None
+        self.norm_self = norm(dim) if widths.attention else None
         self.self_attention = SelfAttention(dim, widths.attention, head_dim) if widths.attention else None
-        if self.self_attention is not None:
-            self.norm_self = norm(dim)
         self.norm_cross = norm(dim)
         self.cross_attention = CrossAttention(dim, head_dim)
         self.norm_ffn = norm(dim)
@@ -133,7 +132,7 @@ class DiTBlock(nn.Module):
             assert grid is not None, "a convolution needs the whole grid"
             x = self.conv(x, grid)
         *around_attention, shift, scale, gate = self.modulation(condition).split(x.shape[-1], dim=-1)  # (B, 1, D) each
-        if self.self_attention is not None:
+        if self.norm_self is not None and self.self_attention is not None:
             shift1, scale1, gate1 = around_attention
             modulated = Made(modulate, (self.norm_self(x), shift1, scale1))
             x = torch.addcmul(x, gate1, again(self.self_attention, modulated))

@@ -31,10 +31,15 @@ class Sketch:
     n_devices: int = 1
 
     @property
+    def masks(self) -> bool:
+        """Whether a mask fits the model; one that needs the whole grid trains on every token."""
+        return not PRESETS[self.size].whole_grid
+
+    @property
     def spec(self) -> str:
         """The experiments file that asks for it; `shoestring plan FILE` says the same."""
         side = self.resolution_px // SHRINK
-        mask = f"{{kind: random, ratio: {self.mask_ratio:g}}}" if self.mask_ratio else "{kind: none}"
+        mask = f"{{kind: random, ratio: {self.mask_ratio:g}}}" if self.mask_ratio and self.masks else "{kind: none}"
         gpu = self.device == "cuda"
         batch = GPU_BATCH if gpu else CPU_BATCH
         parts = batch // (AT_ONCE * self.n_devices) if gpu else 1

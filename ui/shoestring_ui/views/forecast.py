@@ -40,7 +40,8 @@ def forecast(prices: dict[str, PriceRow]) -> None:
         return
     quotes = {name: quote(run.config, costs_of(home, name, row)) for name, row in prices.items()}
     st.html(words.figures(_figures(run, prices[sketch.hardware])))
-    st.html(f"<p class='note'>Speed: {_known(run)}</p>")
+    no_mask = "" if sketch.masks else f" No mask: {sketch.size} needs every token."
+    st.html(f"<p class='note'>Speed: {_known(run)}{no_mask}</p>")
     parts = flop_by_part(run)
     left, right = st.columns([2, 3], gap="large")
     with left:
