@@ -11,18 +11,25 @@ import pytest
 from shoestring import actions, leases, runs
 from shoestring.tables import HELD, metadata
 from shoestring.tables import runs as runs_table
+from shoestring_trainer.run_dir import Result
 from sqlalchemy import event, select, update
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def race():
+def parts():
+    """The benchmark's parts on the path."""
     sys.path.append(str(BENCHMARKS))  # last, as the benchmark itself has it
+    yield
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture
+def race(parts):
     from queue_parts import race
 
-    yield race
-    sys.path.remove(str(BENCHMARKS))
+    return race
 
 
 def quick(tmp_path: Path, *argv: str) -> dict:
@@ -75,6 +82,27 @@ def test_looking_for_a_lost_claim_and_for_dead_workers_reads_only_what_is_held(d
             sql = str(look.params(b_nonce="n", b_worker="w").compile(conn, compile_kwargs={"literal_binds": True}))
             said = " ".join(str(row[-1] or row[0]) for row in conn.exec_driver_sql(f"{explain} {sql}"))
             assert "ix_runs_held" in said
+
+
+def test_a_write_about_one_run_does_not_read_all_that_is_held(parts, db, tmp_path: Path):
+    from queue_parts.filling import fill
+
+    fill(db, tmp_path / "project", 60)  # which gathers PostgreSQL's statistics while nothing is held
+    held = [runs.claim(db, "w", f"n{i}") for i in range(50)]
+    sent: list[tuple[str, object]] = []
+    listen = lambda conn, cursor, sql, values, *_: sent.append((sql, values))  # noqa: E731
+    event.listen(db.engine, "before_cursor_execute", listen)
+    runs.start(db, held[7], 0)
+    runs.beat(db, held[7])
+    runs.finish(db, held[7], Result(held[7].token, "succeeded", "", "", 1))
+    event.remove(db.engine, "before_cursor_execute", listen)
+    about_runs = [(sql, values) for sql, values in sent if "lease_token = " in sql.replace("(", " ")]
+    assert len(about_runs) >= 5
+    explain = "EXPLAIN QUERY PLAN" if db.path else "EXPLAIN"
+    with db.read() as conn:
+        for sql, values in about_runs:
+            said = " ".join(str(row[-1] or row[0]) for row in conn.exec_driver_sql(f"{explain} {sql}", values))
+            assert "ix_runs_held" not in said and ("pk_runs" in said or "INTEGER PRIMARY KEY" in said), said
 
 
 def test_a_file_is_submitted_in_as_many_statements_as_one_run(db, submission, tmp_path: Path):

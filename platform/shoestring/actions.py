@@ -17,10 +17,11 @@ from shoestring.bulk import upsert
 from shoestring.db import Database, retried
 from shoestring.errors import BudgetRefused, Conflict, NotFound
 from shoestring.moves import move, note
-from shoestring.records import DRAWING
-from shoestring.rows import micro, run, usd
+from shoestring.records import DRAWING, closing_usd
+from shoestring.rows import micro, usd
 from shoestring.states import LEASED, TERMINAL
 from shoestring.steering import ask_point, set_sweep_cap, stop_sweep
+from shoestring.stored import mapping
 from shoestring.submissions import (
     Submission,
     Submitted,
@@ -120,7 +121,7 @@ def resume(db: Database, run_id: int, *, max_usd: float | None = None, now: floa
         if row.state != "paused":
             raise Conflict(f"run {run_id} is {row.state}, not paused", f"shoestring status {run_id}")
         cap = row.max_micro if max_usd is None else micro(max_usd)
-        closing = micro(run(row).closing_usd)
+        closing = micro(closing_usd(mapping(row.plan)))
         if cap is not None and row.spent_micro + closing >= cap:
             kept = f", and a pause costs ${usd(closing):.4f}" if closing else ""
             raise Conflict(

@@ -94,8 +94,7 @@ def claim(
             note(conn, at, "claimed", row.id, row.lease_token, **detail)
     if row is None:
         return None
-    # outside the transaction: others are waiting for SQLite's lock
-    run = rows.run(row if db.path is None else rows.parsed(row))
+    run = rows.run(row)  # outside the transaction: others are waiting for SQLite's lock
     return Lease(run.id, run.lease_token, nonce, worker_id, lease_s, run)
 
 
@@ -154,7 +153,7 @@ def _building_claim() -> ReturningUpdate[Any]:
             want="run",
             reason="",
         )
-        .returning(*rows.AS_TEXT)
+        .returning(*rows.AS_STORED)
     )
 
 
@@ -166,7 +165,7 @@ def _made_by(table: FromClause) -> tuple[ColumnElement[bool], ...]:
 
 # Built once, as in `moves`.
 _CLAIM = _building_claim()
-_MADE = select(*rows.AS_TEXT).where(HELD, *_made_by(runs))
+_MADE = select(*rows.AS_STORED).where(HELD, *_made_by(runs))
 _SAME_CLASS = select(func.count()).where(
     attempts.c.run_id == bindparam("b_run"), attempts.c.failure_class == bindparam("b_class")
 )

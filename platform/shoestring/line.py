@@ -22,7 +22,7 @@ def line(db: Database, limit: int) -> records.Line:
     with db.read() as conn:
         ids = _first_ids(conn, limit)
         page = select(*rows.AS_STORED).where(runs.c.id.in_(ids)).order_by(place, DUE, runs.c.id)
-        first = [rows.known(row) for row in conn.execute(page)]
+        first = [rows.run(row) for row in conn.execute(page)]
         n, n_active, ahead_micro = conn.execute(select(func.count(), active, ahead).where(unfinished)).one()
     return records.Line(tuple(first), int(n_active), int(n) - int(n_active), rows.usd(ahead_micro))
 

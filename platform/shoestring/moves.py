@@ -14,7 +14,7 @@ from shoestring.tables import dependencies, events, runs
 MOVE = update(runs).where(
     runs.c.id == bindparam("b_id"), runs.c.lease_token == bindparam("b_token"), runs.c.state == bindparam("b_state")
 )
-_NOTE = insert(events)
+_NOTE = insert(events).inline()  # nobody asks for its id
 _WAITING = (
     select(runs.c.id, runs.c.lease_token)
     .join(dependencies, dependencies.c.run_id == runs.c.id)

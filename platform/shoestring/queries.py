@@ -69,7 +69,7 @@ def runs(
             same = select(runs_table.c.id).where(runs_table.c[column] == value)
             query = query.where(runs_table.c.id.in_(same))  # found in an index: no row is read only to be passed over
     with db.read() as conn:
-        return [rows.known(row) for row in conn.execute(query)][::-1]
+        return [rows.run(row) for row in conn.execute(query)][::-1]
 
 
 def run(db: Database, run_id: int) -> records.Run:
@@ -80,7 +80,7 @@ def run(db: Database, run_id: int) -> records.Run:
             row = conn.execute(select(*rows.AS_STORED).where(runs_table.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}", "shoestring status lists the runs")
-    return rows.known(row)
+    return rows.run(row)
 
 
 def find_run(db: Database, text: str) -> records.Run:
@@ -91,7 +91,7 @@ def find_run(db: Database, text: str) -> records.Run:
         for column in (runs_table.c.name, runs_table.c.experiment):
             newest = select(*rows.AS_STORED).where(column == text).order_by(runs_table.c.id.desc()).limit(1)
             if row := conn.execute(newest).one_or_none():
-                return rows.known(row)
+                return rows.run(row)
     raise NotFound(f"there is no run {text!r}", "shoestring status lists the runs; give an id or a name")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,12 @@ AGE_S = 3600.0  # what a point of priority is worth: this much waiting
 
 
 DRAWING = "drawing"  # kind of a run that draws pictures with the weights of another, and trains nothing
+
+
+def closing_usd(plan: Mapping[str, Any]) -> float:
+    """What a pause costs by a run's plan; 0 where it does not say."""
+    planned = plan.get("closing_usd")
+    return float(planned) if isinstance(planned, int | float) else 0.0
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,8 @@ class Run:
 
     @property
     def closing_usd(self) -> float:
-        """What a pause costs by the run's plan: an evaluation and a checkpoint; 0 where it does not say."""
-        planned = self.plan.get("closing_usd")
-        return float(planned) if isinstance(planned, int | float) else 0.0
+        """What a pause costs: an evaluation and a checkpoint."""
+        return closing_usd(self.plan)
 
     @property
     def due(self) -> float:

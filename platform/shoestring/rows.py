@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import JSON, Row, Text, cast, type_coerce
+from sqlalchemy import JSON, Row, Text, cast
 
 from shoestring import records, stored
 from shoestring.records import MICRO
@@ -30,51 +28,31 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-# A run's columns with its JSON as text, to be `parsed` once nobody waits for the transaction. (SQLite's only:
-# PostgreSQL's driver parses what it sees to be JSON.)
-AS_TEXT = tuple(type_coerce(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in runs.c)
-_JSON = tuple(c.name for c in runs.c if isinstance(c.type, JSON))
-
-
-def parsed(row: Row[Any]) -> Any:
-    """A row of AS_TEXT from SQLite, its JSON parsed."""
-    values = dict(row._mapping)
-    return SimpleNamespace(**values | {name: stored.loads(values[name]) for name in _JSON})
-
-
 SHAPES: dict[str, Any] = {
     "spec": stored.MAPPING, "config": stored.CONFIG, "plan": stored.PLAN, "provenance": stored.MAPPING,
     "tags": stored.LIST,
 }  # fmt: skip
 
 
-# A run's columns for those who read many again and again: its JSON as text on both databases, for `known`.
+# A run's columns, its JSON as text: it is parsed once nobody waits for the transaction, and equal text once in all.
 AS_STORED = tuple(cast(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in runs.c)
 TEXTS_KEPT = 4096  # of about 2 KB, parsed; three of each run differ
 
 
-def run(row: Row[Any]) -> records.Run:
-    """A record of a `runs` row; what of it cannot be read is empty, and `unreadable` says so."""
-    return _record(row, {name: _checked(name, getattr(row, name)) for name in SHAPES})
-
-
-def known(row: Row[Any]) -> records.Run:
-    """`run` of a row of AS_STORED. Equal text is parsed once, so runs share what is in their JSON: never change it."""
-    return _record(row, {name: _parsed_once(name, getattr(row, name)) for name in SHAPES})
-
-
 @lru_cache(maxsize=TEXTS_KEPT)
-def _parsed_once(name: str, written: str) -> tuple[Any, str]:
-    return _checked(name, stored.loads(written))
-
-
-def _checked(name: str, value: Any) -> tuple[Any, str]:
+def _read(name: str, written: str) -> tuple[Any, str]:
     """What is stored, or nothing and why."""
+    value = stored.loads(written)
     why = stored.flaw(value, SHAPES[name])
     return (type(SHAPES[name])() if why else value), why
 
 
-def _record(row: Row[Any], read: Mapping[str, tuple[Any, str]]) -> records.Run:
+def run(row: Row[Any]) -> records.Run:
+    """A record of a row of AS_STORED; what of it cannot be read is empty, and `unreadable` says so.
+
+    Equal text is parsed once, so runs share what is in their JSON: never change it.
+    """
+    read = {name: _read(name, getattr(row, name)) for name in SHAPES}
     flaws = {name: why for name, (_, why) in read.items()}
     return records.Run(
         id=row.id,

@@ -149,8 +149,10 @@ Index(
     sqlite_where=QUEUED,
     postgresql_where=QUEUED,
 )
-# What workers hold: found by nonce after a lost reply, and looked through by reapers. Both say HELD literally, too.
-HELD = text("state IN ('leased', 'running', 'stopping')")
+# What workers hold: found by nonce after a lost reply, and looked through by reapers. Both say HELD literally, too. It
+# does not speak of the state: where nothing was held when PostgreSQL gathered its statistics, it would read all that is
+# held now for every write about one run.
+HELD = text("claim_nonce <> ''")
 Index("ix_runs_held", runs.c.claim_nonce, sqlite_where=HELD, postgresql_where=HELD)
 # What pages add up of all runs is in one index, so that none of their JSON is read past.
 _FIGURES = ("project", "spent_micro", "state", "planned_micro", "reserved_micro", "sweep_id")
