@@ -18,6 +18,7 @@ def ended(lease: runs.Lease, outcome: str, failure_class: str = "", step: int = 
 
 
 WRITES = {
+    "hand_over": lambda db, lease: runs.hand_over(db, lease, "slurm", "42"),
     "start": lambda db, lease: runs.start(db, lease, 0),
     "beat": lambda db, lease: runs.beat(db, lease, 5),
     "record": lambda db, lease: runs.record(db, lease, [point(7)]),

@@ -89,7 +89,9 @@ def test_a_run_goes_through_slurm_and_comes_to_what_it_comes_to_here(
     assert outcome(RunDir(Path(run.run_dir)), token=1) == trainer.reference(tmp_path, seed=0)
     assert idle.jobs(home.runs) == [(f"run-{run_id}-t1", "COMPLETED")]
     assert not job_path(Path(run.run_dir), 1).exists()  # it held the database's address
-    assert json.loads((RunDir(Path(run.run_dir)).attempt(1) / "exit.json").read_bytes())["state"] == "succeeded"
+    ended = json.loads((RunDir(Path(run.run_dir)).attempt(1) / "exit.json").read_bytes())
+    assert (ended["state"], ended["job"], run.job) == ("succeeded", run.handle, f"Slurm job {run.handle}")
+    assert run.handle.isdigit()
     assert str(db.url.host or db.url.query["host"]) not in idle.call("scontrol", "show", "job", "--details")
     assert {w.state for w in queries.workers(db)} == {"gone"} and len(queries.workers(db)) == 2
     db.close()
@@ -122,6 +124,8 @@ def test_killing_the_dispatcher_harms_no_job_and_the_next_one_doubles_none(
         finally:
             doomed.send_signal(signal.SIGKILL)
         assert [queries.run(sqlite, one).state for one in (begun, pending)] == ["running", "leased"]
+        handles = {queries.run(sqlite, one).handle for one in (begun, pending)}
+        assert len(handles) == 2 and all(handle.isdigit() for handle in handles)
         assert runs.Reaper(60, runs.provably_dead).reap(sqlite, 0.0) == []
 
         twin = RunDir(Path(queries.run(sqlite, begun).run_dir)).attempt(1)  # as a restarted controller starts it again

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from shoestring import actions, queries, runs
 from shoestring.cli.main import app
 from shoestring.db import Database
+from shoestring.dispatcher import MARK
 from shoestring.errors import Conflict
 from shoestring.executors.local import LocalExecutor
 from shoestring.home import Home
@@ -165,6 +168,20 @@ def test_events_sweeps_and_trials_of_a_damaged_row_are_there_without_what_cannot
     assert [event.detail for event in queries.events(db)] == [{}]
     assert [sweep.spec for sweep in queries.sweeps(db)] == [{}]
     assert [(trial.params, trial.values) for trial in queries.trials(db, 1)] == [({}, ())]
+
+
+def test_a_run_whose_row_went_bad_after_its_job_had_begun_is_left_to_that_job(db, enqueue, here):
+    begun, waiting = enqueue("begun"), enqueue("waiting")
+    ask = "from shoestring import runs; print(runs.new_worker_id(), end='')"
+    ended = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    for run_id in (begun, waiting):
+        lease = runs.claim(db, MARK + ended, f"n{run_id}")
+        assert lease.run_id == run_id
+        if run_id == begun:
+            runs.start(db, lease, 0, engine="slurm", handle="7")
+        damage(db, run_id, next(iter(DAMAGES)))
+    dispatcher(here, db)._adopt()
+    assert [queries.run(db, run_id).state for run_id in (begun, waiting)] == ["running", "failed"]
 
 
 @pytest.mark.slow

@@ -153,6 +153,20 @@ def test_a_beat_adds_up_what_all_attempts_spent_and_never_counts_twice(db, start
     assert [a.usd for a in queries.attempts(db, lease.run_id)] == pytest.approx([400e-6, 50e-6])
 
 
+def test_a_run_tells_the_job_that_is_to_carry_it_and_an_attempt_here_tells_none(db, enqueue):
+    run_id = enqueue()
+    lease = runs.claim(db, "slurm@w", "n", now=NOW)
+    runs.hand_over(db, lease, "slurm", "42")
+    assert (queries.run(db, run_id).state, queries.run(db, run_id).job) == ("leased", "Slurm job 42")
+    runs.start(db, lease, 0, engine="slurm", handle="42", now=NOW)
+    with pytest.raises(LeaseLost):
+        runs.hand_over(db, lease, "slurm", "43")
+    assert runs.finish(db, lease, ended(lease, "stopped", "preempted"), now=NOW) == "queued"
+    assert queries.run(db, run_id).job == "Slurm job 42"  # its last attempt's
+    runs.start(db, runs.claim(db, "w", "n2", now=NOW), 0, engine="local", now=NOW)
+    assert queries.run(db, run_id).job == ""
+
+
 def test_a_run_that_has_spent_its_cap_is_paused_and_goes_on_with_a_higher_one(db, started):
     lease = started(max_usd=0.001)
     assert runs.beat(db, lease, 999, now=NOW) == runs.Beat("run", False, 0.999)

@@ -134,12 +134,14 @@ class Dispatcher(Worker):
         return False
 
     def _take(self, lease: runs.Lease) -> Flight | None:
-        """Follow an attempt from now on. A poisonous run has failed instead: one such row must not stop the queue."""
+        """Follow an attempt from now on. A poisonous run has failed instead: one such row must not stop the queue. One
+        that has begun is its job's affair: its row went bad afterwards."""
         run = lease.run
         try:
             compute = stored_config(run).compute
         except Poisonous as error:
-            self._end(lease, Result(lease.token, "failed", error.failure_class, str(error), 0))
+            if run.state == "leased":
+                self._end(lease, Result(lease.token, "failed", error.failure_class, str(error), 0))
             return None
         launch = Launch(
             Path(run.run_dir), lease.token, int(lease.lease_s), compute, run.id, lease.nonce, self.id
@@ -165,8 +167,10 @@ class Dispatcher(Worker):
             if problems := self.slurm.check(launch.compute):
                 self._end(flight.lease, Result(launch.token, "failed", "launch", "; ".join(problems), 0))
             else:
-                flight.job = self.slurm.submit(launch)
-                self._tell(flight, f"{flight.job} is submitted")
+                job = flight.job = self.slurm.submit(launch)
+                self._tell(flight, f"{job} is submitted")
+                with contextlib.suppress(LeaseLost):  # it has begun already, and said so itself
+                    self._insist(lambda: runs.hand_over(self.db, flight.lease, self.slurm.name, job.id))
         except Silent as error:
             self._tell(flight, f"Slurm does not answer: {error}")
         except Refused as error:

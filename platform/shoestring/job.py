@@ -45,7 +45,8 @@ class JobWorker(Worker):
         file = self.file
         run = self._insist(lambda: queries.run(self.db, file.run_id))
         lease = runs.Lease(file.run_id, file.token, file.nonce, self.id, file.lease_s, run)
-        self._insist(lambda: runs.start(self.db, lease, resume_step(run), engine=file.engine))
+        by = {"engine": file.engine, "handle": job_number()}
+        self._insist(lambda: runs.start(self.db, lease, resume_step(run), **by))
         self._given = lease
 
     def train(self) -> str:
@@ -79,7 +80,7 @@ def carry(path: Path) -> str:
     except (LeaseLost, NotFound) as error:
         print(f"{error.message}: nothing to do")
         return ""
-    number = os.environ.get("SLURM_JOB_ID", "")
+    number = job_number()
     print(f"job {number} on {os.uname().nodename} has taken run {file.run_id}, attempt {file.token}", flush=True)
     state = ""
     try:
@@ -88,3 +89,8 @@ def carry(path: Path) -> str:
         write_exit(Path(file.run_dir), file.token, number, state)
         path.unlink(missing_ok=True)  # it holds the database's password
     return state
+
+
+def job_number() -> str:
+    """The engine's number of the job that this process is; "" outside of one."""
+    return os.environ.get("SLURM_JOB_ID", "")

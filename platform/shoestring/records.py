@@ -62,6 +62,8 @@ class Run:
     provenance: dict[str, Any] = field(default_factory=dict)  # git, dirty patch, lock hash, data digest, hardware
     run_after: float = 0.0  # ready since, or not before
     spec_version: int = SPEC_VERSION
+    engine: str = ""  # what carries or carried its last attempt: "local", "slurm"
+    handle: str = ""  # the engine's number of that attempt's job
     unreadable: str = ""  # "config: …": what of the row could not be read, and is empty here
 
     def __hash__(self) -> int:  # equal runs have the same; what is in JSON has none
@@ -71,6 +73,11 @@ class Run:
     def closing_usd(self) -> float:
         """What a pause costs: an evaluation and a checkpoint."""
         return closing_usd(self.plan)
+
+    @property
+    def job(self) -> str:
+        """Whose job carries it, or carried its last attempt, in words; "" where no engine did."""
+        return f"{self.engine.capitalize()} job {self.handle}" if self.handle else ""
 
     @property
     def due(self) -> float:

@@ -93,6 +93,8 @@ def run(row: Row[Any]) -> records.Run:
         provenance=read["provenance"][0],
         run_after=row.run_after,
         spec_version=row.spec_version,
+        engine=row.engine,
+        handle=row.handle,
         unreadable="; ".join(f"{name}: {why}" for name, why in flaws.items() if why),
     )
 

@@ -51,8 +51,8 @@ from shoestring.tables import attempts, checkpoints, events, metrics, runs
 
 __all__ = [
     "EDGES", "LEASE_S", "WARN_AT", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
-    "add_checkpoint", "beat", "claim", "finish", "leave", "mark_checkpoint", "new_worker_id", "provably_dead",
-    "reap_one", "record", "register", "release", "report", "rest", "start", "stopping", "tell",
+    "add_checkpoint", "beat", "claim", "finish", "hand_over", "leave", "mark_checkpoint", "new_worker_id",
+    "provably_dead", "reap_one", "record", "register", "release", "report", "rest", "start", "stopping", "tell",
 ]  # fmt: skip
 
 # (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one
@@ -76,7 +76,15 @@ class Beat:
     used: float = 0.0
 
 
-def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now: float | None = None) -> None:
+def hand_over(db: Database, lease: Lease, engine: str, handle: str) -> None:
+    """Say which of an engine's jobs is to carry this attempt, before it has begun. Raises LeaseLost once it has."""
+    with db.write() as conn:
+        _fenced(conn, lease, ("leased",), engine=engine, handle=handle)
+
+
+def start(
+    db: Database, lease: Lease, resume_step: int, *, engine: str = "", handle: str = "", now: float | None = None
+) -> None:
     """Begin an attempt at `resume_step` (0, or the checkpoint it resumes): leased → running, in one transaction with
     deleting the metric points of later steps. A second call after a lost reply does nothing.
 
@@ -84,10 +92,10 @@ def start(db: Database, lease: Lease, resume_step: int, *, engine: str = "", now
     with the same token is refused (LeaseLost).
     """
     at = db.now(now)
-    columns = {"step": resume_step, "engine": engine, "owner": lease.worker_id, "inexact": "", "b_at": at}
+    columns = {"step": resume_step, "engine": engine, "handle": handle, "owner": lease.worker_id, "inexact": ""}
     edge = ("leased", "running")
     with db.write() as conn:
-        if not move(conn, lease.run_id, edge, at, "started", token=lease.token, statement=_START, **columns):
+        if not move(conn, lease.run_id, edge, at, "started", token=lease.token, statement=_START, **columns, b_at=at):
             if _held(conn, lease, ACTIVE).owner != lease.worker_id:
                 raise lost(lease.run_id, lease.token)
             return

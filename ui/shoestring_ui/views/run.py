@@ -128,6 +128,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("Parameters", amounts.count(run.plan.get("parameters"))),
         ("FLOPs", amounts.count(run.plan.get("flop"))),
         ("Data", words.escape(f"{data.get('name', '')} {str(data.get('digest', ''))[:10]}".strip())),
+        ("Engine", words.escape(run.job)),
         ("Spec", words.escape(run.spec_hash[:10])),
         ("Git", words.escape(commit.strip())),
         ("Packages", words.escape(str(made.get("lock_hash", ""))[:10])),
