@@ -13,11 +13,10 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from quality_parts.recipes import RECIPES
+from quality_parts.recipes import RECIPES, parsed
 from quality_parts.training import Point, train
 from shoestring_trainer.allocator import keep_memory
 
@@ -47,15 +46,6 @@ def main() -> None:
 
 def show(point: Point) -> None:
     print(f"  {point.cpu_s:6.1f} CPU-s  {point.step:6} steps  val/loss {point.losses['val/loss']:.4f}", flush=True)
-
-
-def parsed(change: str) -> tuple[str, Any]:
-    """Cut PATH=JSON; what is no JSON is a word."""
-    path, _, text = change.partition("=")
-    try:
-        return path, json.loads(text)
-    except json.JSONDecodeError:
-        return path, text
 
 
 if __name__ == "__main__":

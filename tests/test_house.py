@@ -324,3 +324,15 @@ def test_help_is_there_for_every_verb():
             walk(inner, [*path, sub])
 
     walk(get_command(app), ["shoestring"])
+
+
+def test_what_the_readme_and_the_docs_link_to_is_there_and_is_kept():
+    kept = set(subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True,
+                              text=True, check=True).stdout.split("\n"))  # fmt: skip
+    missing = []
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            path = (page.parent / target).resolve().relative_to(ROOT).as_posix()
+            if "://" not in target and path not in kept and not any(name.startswith(path + "/") for name in kept):
+                missing.append(f"{page.name} links to {target}")
+    assert not missing, missing

@@ -7,6 +7,7 @@ size that two cores can train; only its learning rate and batch were chosen here
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,15 @@ class Recipe:
         for path, value in self.settings.items():
             _put(values, path, value)
         return TrainConfig.model_validate(values)
+
+
+def parsed(change: str) -> tuple[str, Any]:
+    """Cut PATH=JSON; what is no JSON is a word."""
+    path, _, text = change.partition("=")
+    try:
+        return path, json.loads(text)
+    except json.JSONDecodeError:
+        return path, text
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

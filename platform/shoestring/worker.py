@@ -68,7 +68,7 @@ class Worker:
         worked = Worked()
         facts = provenance.hardware()
         runs.register(self.db, self.id, provenance.hardware_name(facts), _usd_per_hour(self.home))
-        self._strike_off_the_dead()
+        self._insist(self._strike_off_the_dead)
         room = _room(facts)
         idle_since = time.monotonic()
         with self._signals():

@@ -20,8 +20,9 @@ from chaos.parts import Part
 # part → how often, in full; the kills on SQLite are most of queue.md's 5,000, those on PostgreSQL the rest
 FULL = {
     "kills": 4_000, "kills-postgresql": 1_000, "real": 30, "crashes": 3, "corrupt": 100, "terms": 50, "clocks": 20,
-    "restarts": 10, "budgets": 100, "disk-full": 20,
+    "restarts": 10, "outages": 2, "budgets": 100, "disk-full": 20,
 }  # fmt: skip
+OUTAGE_S = 300.0
 
 
 def main() -> int:
@@ -57,7 +58,7 @@ def run(wanted: dict[str, int], folder: Path, seed: int, show: Callable[[str], N
     """Do each part of `wanted` (name → how often) in a folder of its own."""
     sqlite = bench.sqlite_databases(folder / "databases")
     with ExitStack() as stack:
-        server = stack.enter_context(Postgres()) if {"kills-postgresql", "restarts"} & set(wanted) else None
+        server = stack.enter_context(Postgres()) if {"kills-postgresql", "restarts", "outages"} & set(wanted) else None
         for name, n in wanted.items():
             at = folder / name
             if name == "kills-postgresql":
@@ -66,6 +67,9 @@ def run(wanted: dict[str, int], folder: Path, seed: int, show: Callable[[str], N
             elif name == "restarts":
                 assert server
                 yield parts.restarts(server, at, seed, n, show)
+            elif name == "outages":
+                assert server
+                yield parts.restarts(server, at, seed, n, show, OUTAGE_S)
             elif name == "real":
                 yield parts.kills(next(sqlite), at, seed, n, show, bench.real_trainer(at))
             elif name == "crashes":

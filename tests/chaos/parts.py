@@ -80,7 +80,8 @@ def restarts(server: Postgres, folder: Path, seed: int, n: int, show: Show, away
 
     faults = schedule(seed, n, 2.0, {"database": 1})
     url = server.new()
-    part = _storm("database restarts", url, folder, Trainer("fast"), faults, seed, n, show, {"database": restart})
+    name = f"database away for {away_s:.0f} s"
+    part = _storm(name, url, folder, Trainer("fast"), faults, seed, n, show, {"database": restart})
     part.problems += _reaped(url)
     return part
 
