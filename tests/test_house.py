@@ -22,8 +22,8 @@ CEILING = 400
 LAYERS = [
     {"records", "codes", "errors"},
     # pure, or reading files only
-    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
-     "resolve", "clone", "diff", "ranking", "rungs",
+    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "parts", "spec",
+     "schema", "resolve", "clone", "diff", "ranking", "rungs",
      "speed", "prices", "experience", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
      "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
      "spending", "forecasts", "odds", "bands"},
