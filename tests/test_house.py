@@ -20,7 +20,7 @@ CEILING = 400
 
 # Layers of the platform, lowest first: a file imports its own layer or a lower one, and never in a circle.
 LAYERS = [
-    {"records", "codes", "errors"},
+    {"records", "codes", "errors", "garbage", "json_text"},
     # pure, or reading files only
     {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "parts", "spec",
      "schema", "resolve", "clone", "diff", "ranking", "rungs",
