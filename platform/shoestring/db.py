@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, Interfa
 from shoestring import stored
 from shoestring.errors import EnvironmentProblem
 from shoestring.file_lock import FileLock
+from shoestring.json_text import STORED
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "fuse.sshfs"})
 MOUNTS = Path("/proc/mounts")
@@ -95,12 +96,16 @@ class Database:
     def _engine(self) -> Engine:
         if self.path is None:
             try:
-                return create_engine(self.url, pool_pre_ping=True, json_deserializer=stored.loads)
+                return create_engine(
+                    self.url, pool_pre_ping=True, json_serializer=STORED.text, json_deserializer=stored.loads
+                )
             except ModuleNotFoundError as error:
                 problem = f"the database {self.shown} needs the package {error.name}"
                 raise EnvironmentProblem(problem, "pip install 'psycopg[binary]'", code="no_driver") from error
         options = {"timeout": BUSY_S, "check_same_thread": False}
-        engine = create_engine(self.url, connect_args=options, json_deserializer=stored.loads)
+        engine = create_engine(
+            self.url, connect_args=options, json_serializer=STORED.text, json_deserializer=stored.loads
+        )
         event.listen(engine, "do_connect", self._on_open)
         event.listen(engine, "connect", self._on_connect)
         event.listen(engine, "begin", _on_begin)

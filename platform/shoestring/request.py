@@ -32,6 +32,7 @@ from shoestring_trainer.config import (
 )
 
 from shoestring.errors import UsageError
+from shoestring.json_text import CANONICAL
 
 Beside = TypeVar("Beside", Evaluate, Samples, Checkpoints)
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -269,17 +270,19 @@ class Request(Recipe):
 
     def identity(self) -> dict[str, Any]:
         """What makes two requests the same: everything computed, with data by digest; no names, tags, priorities."""
-        facts = self.model_dump(mode="json", exclude=PRESENTATION | {"data", "stage_sets"})
-        until = facts["until"]
-        facts["until"] = {key: value for key, value in until.items() if not (key in UNTIL_LATER and value is None)}
-        data, *others = (_content(one) for one in (self.data, *self.stage_sets))
-        return {**facts, "data": data, "stage_sets": others}
+        return json.loads(self._canonical())
 
     @property
     def spec_hash(self) -> str:
         """Sha256 of the identity's canonical JSON."""
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(self._canonical().encode()).hexdigest()
+
+    def _canonical(self) -> str:
+        apart = PRESENTATION | {"until", "data", "stage_sets"}
+        texts = {name: CANONICAL.part(value) for name, value in vars(self).items() if name not in apart}
+        sets = ",".join(map(_content, self.stage_sets))
+        texts |= {"until": _limit(self.until), "data": _content(self.data), "stage_sets": f"[{sets}]"}
+        return CANONICAL.mapping(texts)
 
     def with_param(self, path: str, value: Any) -> Request:
         """The request with the value at a dotted path replaced, validated again. Raises UsageError.
@@ -315,10 +318,19 @@ _STAGE = sorted(set(StageRequest.model_fields) - {"share", "noise", "data"})  # 
 _NO_PRICE = Price(hardware="none", usd_per_hour=0.0, source="a check of the fields")
 
 
-def _content(data: DataConfig) -> dict[str, Any]:
-    """What a set holds: neither where it lies nor what it is called."""
+@lru_cache(maxsize=1024)
+def _content(data: DataConfig) -> str:
+    """What a set holds, as canonical JSON: neither where it lies nor what it is called."""
     where = {"path", "name"}
-    return data.model_dump(mode="json", exclude={"path": True, "name": True, "sources": {"__all__": where}})
+    content = data.model_dump(mode="json", exclude={"path": True, "name": True, "sources": {"__all__": where}})
+    return CANONICAL.encode(content)
+
+
+@lru_cache(maxsize=1024)
+def _limit(until: Until) -> str:
+    """Where a run ends, as canonical JSON: without the ways to say it that came later and are not used."""
+    said = until.model_dump(mode="json")
+    return CANONICAL.encode({key: value for key, value in said.items() if key not in UNTIL_LATER or value is not None})
 
 
 @lru_cache(maxsize=1024)
