@@ -20,10 +20,10 @@ CEILING = 400
 
 # Layers of the platform, lowest first: a file imports its own layer or a lower one, and never in a circle.
 LAYERS = [
-    {"records", "codes", "errors"},
+    {"records", "codes", "errors", "garbage", "json_text"},
     # pure, or reading files only
-    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "spec", "schema",
-     "resolve", "clone", "diff", "ranking", "rungs",
+    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "parts", "spec",
+     "schema", "resolve", "clone", "diff", "ranking", "rungs",
      "speed", "prices", "experience", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
      "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
      "spending", "forecasts", "odds", "bands"},

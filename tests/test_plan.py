@@ -14,7 +14,7 @@ from shoestring.home import Home
 from shoestring.plan import extend_plan, plan_file, survey
 from shoestring.provenance import hardware
 from shoestring.request import Request
-from shoestring.run_plan import PlanRefused, plan_request
+from shoestring.run_plan import PlanRefused, plan_alike, plan_request
 from shoestring_trainer.config import Start, TrainConfig
 from shoestring_trainer.schedule import checkpoints_at, evaluates_at, samples_at
 
@@ -314,3 +314,20 @@ def test_sources_that_do_not_belong_together_are_told_where(project, listed, mes
     with pytest.raises(SpecInvalid) as caught:
         plan_file(project / "experiments.yaml")
     assert caught.value.faults[0].message == message and caught.value.faults[0].line == 4
+
+
+def test_what_is_priced_once_for_several_runs_is_what_each_costs_by_itself(project):
+    surveyed = survey(project / "experiments.yaml")
+    costs, first = surveyed.costs, surveyed.requests[-1]
+    changes = [
+        {"stages.0.lr": 0.5, "stages.1.warmup_steps": 3, "stages.0.grad_clip": 1.0, "stages.1.cosine_to": 0.1},
+        {"stages.0.noise": {"p_mean": 0.5}, "seed": 9, "ema_decay": 0.5, "caption_dropout": 0.2, "max_usd": 1.0},
+        {"stages.0.mask.ratio": 0.5}, {"batch_size": 8}, {"model.depth": 2}, {"optimizer": {"kind": "muon"}},
+        {"objective": {"kind": "flow"}}, {"until": {"steps": 50}}, {"until": {"usd": 0.02, "val_loss": 1.0}},
+        {"evaluate.n_images": 8}, {"samples": None}, {"checkpoints": {"every_steps": 3}}, {"compute.compile": True},
+    ]  # fmt: skip
+    for request in (first, *(first.with_params(one) for one in changes)):
+        plan, alone = plan_request(request, costs), plan_alike.__wrapped__(request, costs)[0]
+        assert plan.as_json() == alone.as_json() | {"spec_hash": request.spec_hash}
+        assert plan.config == alone.config and plan.config.model_dump_json() == alone.config.model_dump_json()
+        assert plan.request is request

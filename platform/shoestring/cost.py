@@ -33,7 +33,7 @@ class Estimate:
     how: How
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity: what was priced with it is remembered
 class Costs:
     """All that is known of a machine's speed and price. `flops_per_s` is what is assumed where nothing is measured
     and the row has no peak."""
@@ -42,7 +42,7 @@ class Costs:
     row: PriceRow
     calibration: Calibration
     flops_per_s: float
-    _fits: dict[tuple[Any, ...], Fit | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _fits: dict[tuple[Any, ...], Fit | None] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def price(self) -> Price:

@@ -32,12 +32,14 @@ from sqlalchemy.exc import (
 from shoestring import stored
 from shoestring.errors import EnvironmentProblem
 from shoestring.file_lock import FileLock
+from shoestring.json_text import STORED
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "fuse.sshfs"})
 MOUNTS = Path("/proc/mounts")
 BUSY_S = 30.0
 TRIES = 5
 PING_AFTER_S = 1.0
+JSON_COLUMNS: dict[str, Any] = {"json_serializer": STORED.text, "json_deserializer": stored.loads}
 TAKEN_BACK = ("40P01", "40001")  # PostgreSQL: deadlock detected, could not serialize
 
 P = ParamSpec("P")
@@ -104,7 +106,7 @@ class Database:
     def _engine(self) -> Engine:
         if self.path is None:
             try:
-                engine = create_engine(self.url, json_deserializer=stored.loads)
+                engine = create_engine(self.url, **JSON_COLUMNS)
             except ModuleNotFoundError as error:
                 problem = f"the database {self.shown} needs the package {error.name}"
                 raise EnvironmentProblem(problem, "pip install 'psycopg[binary]'", code="no_driver") from error
@@ -112,7 +114,7 @@ class Database:
             event.listen(engine, "checkout", functools.partial(_on_checkout, engine.dialect))
             return engine
         options = {"timeout": BUSY_S, "check_same_thread": False}
-        engine = create_engine(self.url, connect_args=options, json_deserializer=stored.loads)
+        engine = create_engine(self.url, connect_args=options, **JSON_COLUMNS)
         event.listen(engine, "do_connect", self._on_open)
         event.listen(engine, "connect", self._on_connect)
         event.listen(engine, "begin", _on_begin)

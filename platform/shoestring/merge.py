@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import lru_cache
 
 from shoestring_trainer.presets import PRESETS
 
@@ -34,7 +34,7 @@ def overlay(under: Node | None, over: Node) -> Node:
     taken_back = {name for group in ONE_OF if any(g in over.value for g in group) for name in group}
     merged = {key: child for key, child in under.value.items() if key not in taken_back}
     merged |= {key: overlay(merged.get(key), child) for key, child in over.value.items()}
-    return replace(over, value=merged)
+    return over.holding(merged)
 
 
 class Family:
@@ -57,7 +57,7 @@ class Family:
             if enough(self.faults):
                 return
             if node.value is None:  # `dense:` alone takes all from the defaults
-                node = replace(node, value={})
+                node = node.holding({})
             if not isinstance(node.value, dict):
                 what = f"an experiment is a mapping, not {kind_of(node.value)}"
                 self.faults.append(at(self.file, node, "wrong_type", what))
@@ -68,7 +68,7 @@ class Family:
                 yield from self._matrix(name, merged, node.get("matrix"))
 
     def _with_parents(self, name: str, node: Node, below: tuple[str, ...]) -> Node | None:
-        own = replace(node, value={k: v for k, v in node.value.items() if k not in NOT_INHERITED})
+        own = node.holding({k: v for k, v in node.value.items() if k not in NOT_INHERITED})
         parent = node.get("extends")
         if parent is None or parent.value is None:
             return own
@@ -128,11 +128,11 @@ class Family:
                 return node
             items = list(node.value)
             items[int(part)] = self._put(items[int(part)], rest, value, axis) if rest else value
-            return replace(node, value=items)
+            return node.holding(items)
         children = dict(node.value) if isinstance(node.value, dict) else {}
-        below = children.get(part) or replace(axis, value={})
+        below = children.get(part) or axis.holding({})
         children[part] = self._put(below, rest, value, axis) if rest else value
-        return replace(node, value=children)
+        return node.holding(children)
 
     def _refuse(self, node: Node, code: str, message: str, hint: str) -> None:
         self.faults.append(at(self.file, node, code, message, hint))
@@ -155,9 +155,15 @@ def with_preset(file: str, node: Node, faults: list[Fault]) -> Node:
         faults.append(at(file, preset, "unknown_preset", what, did_you_mean(str(preset.value), PRESETS)))
         fields = node_of(next(iter(PRESETS.values())).model_dump(), preset)
     else:
-        fields = node_of(PRESETS[preset.value].model_dump(), preset)
-    written = replace(model, value={k: v for k, v in model.value.items() if k != "preset"})
-    return replace(node, value=node.value | {"model": overlay(fields, written)})
+        fields = _preset(preset)
+    written = model.holding({k: v for k, v in model.value.items() if k != "preset"})
+    return node.holding(node.value | {"model": overlay(fields, written)})
+
+
+@lru_cache(maxsize=1024)
+def _preset(name: Node) -> Node:
+    """The fields of the preset that a node names, standing where it stands."""
+    return node_of(PRESETS[name.value].model_dump(), name)
 
 
 def with_stage_defaults(node: Node) -> Node:
@@ -167,20 +173,19 @@ def with_stage_defaults(node: Node) -> Node:
     stages = node.get("stages")
     if stages is not None and isinstance(stages.value, list):
         filled = [
-            overlay(replace(stage, value=shared), stage) if isinstance(stage.value, dict) else stage
-            for stage in stages.value
+            overlay(stage.holding(shared), stage) if isinstance(stage.value, dict) else stage for stage in stages.value
         ]
-        rest["stages"] = replace(stages, value=filled)
-    return replace(node, value=rest)
+        rest["stages"] = stages.holding(filled)
+    return node.holding(rest)
 
 
 def node_of(value: object, place: Node) -> Node:
     """Plain data as nodes that all stand at `place`."""
     if isinstance(value, dict):
-        return replace(place, value={key: node_of(child, place) for key, child in value.items()})
+        return place.holding({key: node_of(child, place) for key, child in value.items()})
     if isinstance(value, list | tuple):
-        return replace(place, value=[node_of(child, place) for child in value])
-    return replace(place, value=value)
+        return place.holding([node_of(child, place) for child in value])
+    return place.holding(value)
 
 
 def _slug(value: Node) -> str:

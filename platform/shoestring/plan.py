@@ -15,6 +15,7 @@ from shoestring.calibration import machine, read_calibration, usable_cores
 from shoestring.cost import Costs, assumed_flops_per_s
 from shoestring.errors import EnvironmentProblem, Fault, NotFound, SpecInvalid
 from shoestring.faults import at, did_you_mean, distinct
+from shoestring.garbage import uncollected
 from shoestring.home import Home
 from shoestring.prices import PriceRow, read_prices
 from shoestring.provenance import code_digest, hardware
@@ -51,6 +52,7 @@ class Survey:
         return found
 
 
+@uncollected()
 def survey(path: Path, home: Home | None = None, described: bool = False) -> Survey:
     """Read everything that planning `path` needs; `described`: sets that are not built may stand as `sets` says.
 
@@ -68,6 +70,7 @@ def _survey(spec: Spec, home: Home, described: bool) -> Survey:
     return Survey(home, spec, facts, costs, tuple(resolve(spec, facts)), tuple(resolve_sweeps(spec, facts)))
 
 
+@uncollected()
 def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = (), described: bool = False) -> FilePlan:
     """Price every run of the file, or those of the experiments named in `only` (then without sweeps).
 
@@ -77,6 +80,7 @@ def plan_file(path: Path, home: Home | None = None, only: Sequence[str] = (), de
     return _plan(survey(path, home, described), only)
 
 
+@uncollected()
 def plan_text(text: str, file: str, home: Home, described: bool = False) -> FilePlan:
     """`plan_file` of a spec given as text, as if it stood in `file` under the project's root."""
     return _plan(_survey(spec_from_text(text, home.root, file), home, described), ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Range:
     def at_most(self, cap: float | None) -> Range:
         return self if cap is None else Range(min(self.p10, cap), min(self.p50, cap), min(self.p90, cap))
 
+    def as_json(self) -> dict[str, float]:
+        return {"p10": self.p10, "p50": self.p50, "p90": self.p90}
+
 
 ZERO = Range(0.0, 0.0, 0.0)
 
@@ -41,7 +44,11 @@ class Needs:
         return Needs(self.hours + other.hours, self.usd + other.usd, peak)
 
     def as_json(self) -> dict[str, dict[str, float]]:
-        return asdict(self)
+        return {
+            "hours": self.hours.as_json(),
+            "usd": self.usd.as_json(),
+            "memory_bytes": self.memory_bytes.as_json(),
+        }
 
 
 NOTHING = Needs(ZERO, ZERO, ZERO)

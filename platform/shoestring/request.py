@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,7 +32,9 @@ from shoestring_trainer.config import (
 )
 
 from shoestring.errors import UsageError
+from shoestring.json_text import CANONICAL
 
+Beside = TypeVar("Beside", Evaluate, Samples, Checkpoints)
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Usd = Annotated[float, Field(gt=0, le=1e9)]
@@ -42,6 +46,10 @@ UNTIL_LATER = ("hours", "flops", "val_loss")  # came later: what does not write 
 CADENCES = ("every_usd", "every_steps", "every_share")
 # What changes how a run is shown or scheduled, not what it computes.
 PRESENTATION = {"name", "experiment", "tags", "notes", "priority", "max_usd"}
+_COSTS_NOTHING: dict[str, Any] = {
+    "name": "", "experiment": "", "tags": (), "notes": "", "priority": 0, "max_usd": None,
+    "seed": 0, "code_digest": "", "caption_dropout": 0.0, "ema_decay": 0.0,
+}  # fmt: skip
 
 
 def _exactly_one(values: Frozen, names: tuple[str, ...]) -> None:
@@ -129,6 +137,11 @@ class StageRequest(Frozen):
     noise: LogNormal | None = Field(
         default=None, description="ln σ ~ N(p_mean, p_std²); default −0.6, 1.2 for edm and 0, 1 for flow"
     )
+
+    def bare(self) -> StageRequest:
+        """The stage without what changes neither seconds nor dollars."""
+        usual = {"lr": 1.0, "warmup_steps": 0, "cosine_to": 1.0, "grad_clip": 0.25, "noise": None}
+        return self.model_copy(update=usual)
 
 
 USUAL_NOISE = {"edm": LogNormal(), "flow": LogNormal(p_mean=0.0, p_std=1.0)}  # the papers' own
@@ -220,7 +233,11 @@ class Request(Recipe):
         n = len(self.stages)
         return self.to_config([1] * n, [0.0] * n, Every(), _NO_PRICE)
 
-    def to_config(self, steps: list[int], usd_per_step: list[float], every: Every, price: Price) -> TrainConfig:
+    def bare(self) -> Request:
+        """The request without what changes neither seconds nor dollars: those that are equal then cost the same."""
+        return self.model_copy(update={**_COSTS_NOTHING, "stages": tuple(stage.bare() for stage in self.stages)})
+
+    def to_config(self, steps: Sequence[int], usd_per_step: Sequence[float], every: Every, price: Price) -> TrainConfig:
         """The training job with these steps, planned dollars and cadences frozen in."""
         stages = [
             Stage(
@@ -228,13 +245,10 @@ class Request(Recipe):
                 planned_usd_per_step=usd,
                 noise=stage.noise or USUAL_NOISE[self.objective.kind],
                 data=next((one for one in self.stage_sets if one.name == stage.data), None),
-                **stage.model_dump(exclude={"share", "noise", "data"}),
+                **{field: getattr(stage, field) for field in _STAGE},
             )
             for stage, n, usd in zip(self.stages, steps, usd_per_step, strict=True)
         ]
-        samples = None
-        if self.samples:
-            samples = Samples(every_steps=every.samples, **_without_cadence(self.samples))
         return TrainConfig(
             name=self.name,
             seed=self.seed,
@@ -246,9 +260,9 @@ class Request(Recipe):
             caption_dropout=self.caption_dropout,
             ema_decay=self.ema_decay,
             stages=tuple(stages),
-            evaluate=Evaluate(every_steps=every.evaluate, **_without_cadence(self.evaluate)),
-            samples=samples,
-            checkpoints=Checkpoints(every_steps=every.checkpoints, **_without_cadence(self.checkpoints)),
+            evaluate=_in_steps(Evaluate, self.evaluate, every.evaluate),
+            samples=_in_steps(Samples, self.samples, every.samples) if self.samples else None,
+            checkpoints=_in_steps(Checkpoints, self.checkpoints, every.checkpoints),
             compute=self.compute,
             price=price,
             until_val_loss=self.until.val_loss,
@@ -256,17 +270,19 @@ class Request(Recipe):
 
     def identity(self) -> dict[str, Any]:
         """What makes two requests the same: everything computed, with data by digest; no names, tags, priorities."""
-        facts = self.model_dump(mode="json", exclude=PRESENTATION | {"data", "stage_sets"})
-        until = facts["until"]
-        facts["until"] = {key: value for key, value in until.items() if not (key in UNTIL_LATER and value is None)}
-        data, *others = (_content(one) for one in (self.data, *self.stage_sets))
-        return {**facts, "data": data, "stage_sets": others}
+        return json.loads(self._canonical())
 
     @property
     def spec_hash(self) -> str:
         """Sha256 of the identity's canonical JSON."""
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(self._canonical().encode()).hexdigest()
+
+    def _canonical(self) -> str:
+        apart = PRESENTATION | {"until", "data", "stage_sets"}
+        texts = {name: CANONICAL.part(value) for name, value in vars(self).items() if name not in apart}
+        sets = ",".join(map(_content, self.stage_sets))
+        texts |= {"until": _limit(self.until), "data": _content(self.data), "stage_sets": f"[{sets}]"}
+        return CANONICAL.mapping(texts)
 
     def with_param(self, path: str, value: Any) -> Request:
         """The request with the value at a dotted path replaced, validated again. Raises UsageError.
@@ -298,17 +314,29 @@ class Request(Recipe):
         return self.model_copy(update={"name": name, **changes})
 
 
+_STAGE = sorted(set(StageRequest.model_fields) - {"share", "noise", "data"})  # what a stage is trained with as written
 _NO_PRICE = Price(hardware="none", usd_per_hour=0.0, source="a check of the fields")
 
 
-def _content(data: DataConfig) -> dict[str, Any]:
-    """What a set holds: neither where it lies nor what it is called."""
+@lru_cache(maxsize=1024)
+def _content(data: DataConfig) -> str:
+    """What a set holds, as canonical JSON: neither where it lies nor what it is called."""
     where = {"path", "name"}
-    return data.model_dump(mode="json", exclude={"path": True, "name": True, "sources": {"__all__": where}})
+    content = data.model_dump(mode="json", exclude={"path": True, "name": True, "sources": {"__all__": where}})
+    return CANONICAL.encode(content)
 
 
-def _without_cadence(cadence: Cadence) -> dict[str, Any]:
-    return cadence.model_dump(exclude=set(CADENCES))
+@lru_cache(maxsize=1024)
+def _limit(until: Until) -> str:
+    """Where a run ends, as canonical JSON: without the ways to say it that came later and are not used."""
+    said = until.model_dump(mode="json")
+    return CANONICAL.encode({key: value for key, value in said.items() if key not in UNTIL_LATER or value is not None})
+
+
+@lru_cache(maxsize=1024)
+def _in_steps(kind: type[Beside], asked: Cadence, every_steps: int) -> Beside:
+    """What the trainer gets of a thing that is done every so many steps; the same for all who ask the same."""
+    return kind(every_steps=every_steps, **asked.model_dump(exclude=set(CADENCES)))
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
-from shoestring_trainer.config import DataConfig
+from shoestring_trainer.config import Compute, DataConfig
 
 from shoestring.errors import Fault, SpecInvalid, UsageError
 from shoestring.faults import at, did_you_mean, distinct, from_validation
@@ -103,9 +104,9 @@ def resolve_sweeps(spec: Spec, facts: Facts) -> list[SweepRequest]:
 
 def _request(spec: Spec, experiment: Experiment, seed: int, facts: Facts, faults: list[Fault]) -> Request | None:
     recipe = experiment.spec
-    values = recipe.model_dump(include=_RECIPE)
+    values = {field: getattr(recipe, field) for field in _RECIPE}  # validated already; what is new is checked below
     if "compute" not in recipe.model_fields_set or "device" not in recipe.compute.model_fields_set:
-        values["compute"]["device"] = facts.device
+        values["compute"] = _on(recipe.compute, facts.device)
     values |= {
         "name": f"{experiment.name}/s{seed}",
         "experiment": experiment.name,
@@ -125,6 +126,11 @@ def _request(spec: Spec, experiment: Experiment, seed: int, facts: Facts, faults
     except ValidationError as error:
         faults += from_validation(spec.file, experiment.node, error, Request)
         return None
+
+
+@lru_cache(maxsize=64)
+def _on(compute: Compute, device: str) -> Compute:
+    return Compute.model_validate(compute.model_dump() | {"device": device}, strict=True)
 
 
 def _sweep(spec: Spec, name: str, facts: Facts, faults: list[Fault]) -> SweepRequest | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +17,7 @@ from shoestring.cost import Costs, Estimate, How, full_work, stage_works, worst
 from shoestring.errors import SPEC_INVALID, ShoestringError
 from shoestring.memory import peak_bytes, uncertain
 from shoestring.ranges import NOTHING, ZERO, Needs, Range
-from shoestring.request import Request
+from shoestring.request import Every, Request
 from shoestring.resolve import SweepRequest
 from shoestring.steps import Pace, Schedule, TooLittle
 
@@ -86,7 +88,7 @@ class RunPlan:
             "experiment": self.request.experiment,
             "seed": self.request.seed,
             **fields,
-            "usd": asdict(self.usd),
+            "usd": self.usd.as_json(),
             "stages": [stage.as_json() for stage in self.stages],
             "forecast": self.needs.as_json(),
             "backward_flops": [
@@ -128,8 +130,8 @@ class SweepPlan:
         return {
             "name": self.sweep.name,
             "trials": self.sweep.trials,
-            "trial_usd": asdict(self.trial.usd),
-            "usd": asdict(self.usd),
+            "trial_usd": self.trial.usd.as_json(),
+            "usd": self.usd.as_json(),
             "forecast": self.needs.as_json(),
             "max_usd": self.sweep.max_usd,
         }
@@ -163,7 +165,7 @@ class FilePlan:
     @property
     def totals(self) -> dict[str, Any]:
         flop, gpu_hours = sum(run.flop for run in self.runs), sum(run.gpu_hours for run in self.runs)
-        return {"flop": flop, "gpu_hours": gpu_hours, "usd": asdict(self.usd)}
+        return {"flop": flop, "gpu_hours": gpu_hours, "usd": self.usd.as_json()}
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -181,18 +183,36 @@ class FilePlan:
 
 def plan_request(request: Request, costs: Costs) -> RunPlan:
     """Price one request. Raises PlanRefused when its dollars do not buy a step."""
+    alike, usd_per_step, every = plan_alike(request.bare(), costs)
+    config = _config(request, alike.steps, usd_per_step, every, costs)
+    return replace(alike, request=request, config=config, spec_hash=request.spec_hash)
+
+
+@lru_cache(maxsize=1024)
+def plan_alike(request: Request, costs: Costs) -> tuple[RunPlan, tuple[float, ...], Every]:
+    """The plan of all requests that are this one once bare, the dollars of a step of each stage, the cadences.
+
+    It sees nothing but what is bare, so those of a file that differ in the rest are priced once. Raises PlanRefused.
+    """
     works = stage_works(request)
     estimates = costs.steps(works)
     pace = _pace(request, costs, works, estimates)
     schedule = _schedule(request, pace, works)
-    usd_per_step = _spread_over_steps(schedule, pace)
+    usd_per_step = tuple(_spread_over_steps(schedule, pace))
+    config = _config(request, schedule.steps, usd_per_step, schedule.every, costs)
+    return _run_plan(request, config, costs, works, estimates, schedule, ""), usd_per_step, schedule.every
+
+
+def _config(
+    request: Request, steps: Sequence[int], usd_per_step: Sequence[float], every: Every, costs: Costs
+) -> TrainConfig:
+    """The training job with these steps. Raises PlanRefused when they are more than it may have."""
     try:
-        config = request.to_config(list(schedule.steps), usd_per_step, schedule.every, costs.price)
+        return request.to_config(steps, usd_per_step, every, costs.price)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PlanRefused("until", f"{where}: {first['msg']}", "ask for less", "out_of_range") from None
-    return _run_plan(request, config, costs, works, estimates, schedule, request.spec_hash)
 
 
 def extend_plan(request: Request, winner: TrainConfig, start: Start, extra_usd: float, costs: Costs) -> RunPlan:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from shoestring.errors import Fault, SpecInvalid
 from shoestring.faults import at, did_you_mean, distinct, enough, from_validation
 from shoestring.home import Home
 from shoestring.merge import MAX_RUNS, STAGE_DEFAULTS, Family, node_of, with_preset, with_stage_defaults
+from shoestring.parts import Parts
 from shoestring.spec_parts import SPEC_VERSION, ExperimentSpec, FileSpec, SweepSpec
 from shoestring.yaml_source import MAX_FAULTS, Document, Node, bad_character, load, parse, shown
 
@@ -67,7 +67,11 @@ def validate(document: Document, project_root: Path) -> Spec:
         raise SpecInvalid([at(file, version, "unsupported_version", what, "upgrade shoestring, or write version: 1")])
     if version is not None and isinstance(version.value, bool):  # True == 1, to Pydantic too
         faults.append(at(file, version, "bad_choice", f"{version.value} is not a version", "write version: 1"))
-    top = _checked(file, root, FileSpec, faults)
+    top: FileSpec | None = None
+    try:
+        top = FileSpec.model_validate(root.plain(), strict=True)
+    except ValidationError as error:
+        faults += from_validation(file, root, error, FileSpec)
     experiments: list[Experiment] = []
     written = root.get("experiments")
     if written is not None and isinstance(written.value, dict):
@@ -84,7 +88,7 @@ def _experiments(file: str, root: Node, project_root: Path, faults: list[Fault])
     """Every experiment and matrix point that is valid, as long as there are neither too many of them nor of faults."""
     found = []
     n_stages = 0
-    prompts = Prompts(file, project_root.resolve(), faults)
+    prompts, parts = Prompts(file, project_root.resolve(), faults), Parts()
     for name, node in Family(file, _with_mapping_defaults(root), faults).members():
         node = with_stage_defaults(with_preset(file, prompts.filled_in(node), faults))
         n_stages += _length(node.get("stages")) * _length(node.get("seeds"))
@@ -92,11 +96,14 @@ def _experiments(file: str, root: Node, project_root: Path, faults: list[Fault])
             what = f"more than {MAX_STAGES} stages in all runs"
             faults.append(at(file, root.nearest(("experiments",)), "too_many_runs", what, "split the file"))
             break
-        spec = _checked(file, node, ExperimentSpec, faults, extra=STAGE_DEFAULTS)
-        if spec is not None:
+        try:
+            spec = ExperimentSpec.model_validate(parts.of(node.plain()), strict=True)
+        except ValidationError as error:
+            faults += from_validation(file, node, error, ExperimentSpec, STAGE_DEFAULTS)
+            if enough(faults):
+                break
+        else:
             found.append(Experiment(name, spec, node))
-        elif enough(faults):
-            break
     return found
 
 
@@ -105,19 +112,11 @@ def _length(node: Node | None) -> int:
     return len(node.value) if node is not None and isinstance(node.value, list) else 1
 
 
-def _checked(file: str, node: Node, model: type[BaseModel], faults: list[Fault], extra: tuple[str, ...] = ()) -> Any:
-    try:
-        return model.model_validate(node.plain(), strict=True)
-    except ValidationError as error:
-        faults += from_validation(file, node, error, model, extra)
-        return None
-
-
 def _with_mapping_defaults(root: Node) -> Node:
     """Defaults that are no mapping were reported with the top of the file; go on without them."""
     defaults = root.get("defaults")
     if defaults is not None and not isinstance(defaults.value, dict):
-        return replace(root, value={k: v for k, v in root.value.items() if k != "defaults"})
+        return root.holding({k: v for k, v in root.value.items() if k != "defaults"})
     return root
 
 
@@ -196,8 +195,8 @@ class Prompts:
             hint = "a text file under the project, one prompt a line; or a list of prompts here"
             self.faults.append(at(self.file, prompts, "bad_prompts_file", f"{shown(prompts.value)} {problem}", hint))
             lines = ["?"]
-        listed = replace(samples, value=samples.value | {"prompts": node_of(lines, prompts)})
-        return replace(node, value=node.value | {"samples": listed})
+        listed = samples.holding(samples.value | {"prompts": node_of(lines, prompts)})
+        return node.holding(node.value | {"samples": listed})
 
 
 def _read_prompts(root: Path, name: str) -> tuple[list[str], str]:

@@ -13,13 +13,16 @@ from shoestring_trainer.run_dir import checkpoint_id
 from sqlalchemy import Connection, Row, func, insert, select
 
 from shoestring.budgets import Fund, afford, set_cap
+from shoestring.bulk import append
 from shoestring.db import Database, retried, take_turns
 from shoestring.errors import Conflict, NotFound
+from shoestring.garbage import uncollected
 from shoestring.moves import note
 from shoestring.rows import micro
 from shoestring.tables import checkpoints, dependencies, events, runs
 
 if TYPE_CHECKING:
+    from shoestring.request import Request
     from shoestring.run_plan import RunPlan
 
 MAX_PRIORITY = 1_000_000
@@ -37,7 +40,7 @@ class Submission:
     seed: int
     spec_hash: str
     config: TrainConfig | DrawConfig
-    spec: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] | Request = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     kind: str = "experiment"
     parent_id: int | None = None
@@ -67,6 +70,7 @@ class Submitted:
     hint: str = ""
 
 
+@uncollected()
 def submit_plans(
     db: Database,
     plans: Sequence[RunPlan],
@@ -94,7 +98,7 @@ def submission(plan: RunPlan, **origin: Any) -> Submission:
         seed=request.seed,
         spec_hash=plan.spec_hash,
         config=plan.config,
-        spec=request.model_dump(mode="json"),
+        spec=request,
         plan=plan.as_json(),
         priority=request.priority,
         tags=request.tags,
@@ -222,7 +226,7 @@ def _values(one: Submission, generation: int) -> dict[str, Any]:
         "spec_hash": one.spec_hash,
         "generation": generation,
         "spec": one.spec,
-        "config": one.config.model_dump(mode="json"),
+        "config": one.config,
         "plan": one.plan,
         "provenance": one.provenance,
         "tags": list(one.tags),
@@ -241,10 +245,10 @@ def _insert(conn: Connection, values: Sequence[dict[str, Any]], runs_dir: Path, 
     ids = _next_ids(conn, len(values))
     when = {"run_after": at, "created_at": at}
     rows = [{**row, **when, "id": i, "run_dir": str(runs_dir / f"{i:05d}")} for i, row in zip(ids, values, strict=True)]
-    conn.execute(insert(runs), rows)
+    append(conn, runs, rows)
     notes = [{"to": row["state"], "name": row["name"]} for row in values]
     said = {"at": at, "kind": "submitted", "token": None}
-    conn.execute(insert(events), [{**said, "run_id": i, "detail": note} for i, note in zip(ids, notes, strict=True)])
+    append(conn, events, [{**said, "run_id": i, "detail": note} for i, note in zip(ids, notes, strict=True)])
     return ids
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -38,11 +38,14 @@ _UNPRINTABLE = re.compile(  # control characters, surrogates, separators, direct
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
 _BREAK = re.compile("\r\n|\r|\n")
+_BEGINS_NUMBER = frozenset("-+.0123456789")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value and where it was written: line and column from 1, its path in the file, its key's place if it has one."""
+class Node(NamedTuple):
+    """A value and where it was written: line and column from 1, its path in the file, its key's place if it has one.
+
+    A tuple, because a file has thousands, and a frozen dataclass takes three times as long to make.
+    """
 
     value: Any  # dict[str, Node] | list[Node] | str | int | float | bool | None
     line: int
@@ -50,13 +53,13 @@ class Node:
     path: str = ""
     key_at: tuple[int, int] | None = None
 
+    def holding(self, value: Any) -> Node:
+        """Another value at the same place."""
+        return Node(value, self.line, self.col, self.path, self.key_at)
+
     def plain(self) -> Any:
         """The value without positions; sequences as tuples."""
-        if isinstance(self.value, dict):
-            return {key: child.plain() for key, child in self.value.items()}
-        if isinstance(self.value, list):
-            return tuple(child.plain() for child in self.value)
-        return self.value
+        return _plain(self.value)
 
     def get(self, key: str) -> Node | None:
         """The child under `key`, or None; also when this is no mapping."""
@@ -72,6 +75,14 @@ class Node:
             if part in known:
                 node = node.value[part]
         return node
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(child.value) for key, child in value.items()}
+    if isinstance(value, list):
+        return tuple([_plain(child.value) for child in value])
+    return value
 
 
 @dataclass(frozen=True)
@@ -178,7 +189,7 @@ def _syntax_hint(text: str, line: int, col: int) -> str:
     return "check quotes, brackets and indentation here and on the line above"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
     """A mapping or list that is still being read, and the key that waits for its value."""
 
@@ -199,36 +210,37 @@ class _Builder:
 
     def build(self, events: Iterator[Any]) -> Node | None:
         for event in events:
-            line, col = event.start_mark.line + 1, event.start_mark.column + 1
-            if isinstance(event, yaml.DocumentStartEvent):
+            kind, mark = type(event), event.start_mark
+            line, col = mark.line + 1, mark.column + 1
+            if kind is yaml.ScalarEvent:
+                self._unadorned(event, line, col)
+                self._place(self._scalar(event, line, col), line, col)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                self._unadorned(event, line, col)
+                self._open({} if kind is yaml.MappingStartEvent else [], line, col)
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                self.stack.pop()
+            elif kind is yaml.AliasEvent:
+                self._fault(line, col, "alias", f"alias *{event.anchor} is not allowed", "use `extends` or `defaults`")
+                self._place(None, line, col)
+            elif kind is yaml.DocumentStartEvent:
                 self.documents += 1
                 if self.documents == 2:
                     self._fault(line, col, "several_documents", "a second document starts", "one file, one document")
                     break
-            elif isinstance(event, yaml.AliasEvent):
-                self._fault(line, col, "alias", f"alias *{event.anchor} is not allowed", "use `extends` or `defaults`")
-                self._place(Node(None, line, col))
-            elif isinstance(event, yaml.ScalarEvent):
-                self._unadorned(event, line, col)
-                self._place(Node(self._scalar(event, line, col), line, col))
-            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                self._unadorned(event, line, col)
-                is_mapping = isinstance(event, yaml.MappingStartEvent)
-                self._open(Node({} if is_mapping else [], line, col), is_mapping)
-            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                self.stack.pop()
             if len(self.faults) >= MAX_FAULTS:
                 break
         return self.root
 
     def _fault(self, line: int, col: int, code: str, message: str, hint: str = "") -> None:
-        path = self._path() if self.stack else ""
+        path = self._path(self.stack[-1]) if self.stack else ""
         self.faults.append(Fault(self.file, line, col, path, code, message, hint))
 
-    def _path(self) -> str:
-        top = self.stack[-1]
-        part = top.key if isinstance(top.node.value, dict) else str(len(top.node.value))
-        return ".".join(p for p in (top.node.path, part) if p)
+    def _path(self, top: _Open) -> str:
+        """The path of what comes next in an open container."""
+        node = top.node
+        part = top.key if isinstance(node.value, dict) else str(len(node.value))
+        return f"{node.path}.{part}" if node.path and part else part or node.path
 
     def _unadorned(self, event: Any, line: int, col: int) -> None:
         if event.anchor:
@@ -236,27 +248,29 @@ class _Builder:
         if event.tag:
             self._fault(line, col, "tag", f"tag {event.tag} is not allowed", "write plain values")
 
-    def _open(self, node: Node, is_mapping: bool) -> None:
+    def _open(self, value: dict[str, Node] | list[Node], line: int, col: int) -> None:
         if len(self.stack) >= MAX_DEPTH:
-            self._fault(node.line, node.col, "too_deep", f"nested deeper than {MAX_DEPTH} levels", "flatten it")
+            self._fault(line, col, "too_deep", f"nested deeper than {MAX_DEPTH} levels", "flatten it")
             raise SpecInvalid(self.faults)
-        placed = self._place(node)
-        self.stack.append(_Open(placed, key_due=is_mapping))
+        placed = self._place(value, line, col)
+        self.stack.append(_Open(placed, key_due=isinstance(value, dict)))
 
-    def _place(self, node: Node) -> Node:
-        """Put a node where the innermost open container expects one; returns it with its path."""
+    def _place(self, value: Any, line: int, col: int) -> Node:
+        """Put a value where the innermost open container expects one; returns it as a node, with its path."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            self._fault(node.line, node.col, "too_large", f"more than {MAX_NODES} values", "split the file")
+            self._fault(line, col, "too_large", f"more than {MAX_NODES} values", "split the file")
             raise SpecInvalid(self.faults)
         if not self.stack:
+            node = Node(value, line, col)
             self.root = self.root or node
             return node
         top = self.stack[-1]
         if top.key_due:
+            node = Node(value, line, col)
             self._take_key(top, node)
             return node
-        node = Node(node.value, node.line, node.col, self._path(), top.key_at)
+        node = Node(value, line, col, self._path(top), top.key_at)
         if isinstance(top.node.value, list):
             top.node.value.append(node)
         else:
@@ -281,13 +295,15 @@ class _Builder:
 
     def _scalar(self, event: Any, line: int, col: int) -> Any:
         text = event.value
-        if bad := bad_character(text):
+        if event.style == '"' and (bad := bad_character(text)):  # only an escape brings what `_decode` has not seen
             self._fault(line, col, "bad_character", f"there is a character {bad}", "remove it")
             return _UNPRINTABLE.sub("?", text)
         if event.style or not event.implicit[0]:
             return text
         if text in _WORDS:
             return _WORDS[text]
+        if text[0] not in _BEGINS_NUMBER:
+            return text
         if _LEADING_ZERO.match(text) and _FLOAT.fullmatch(text):
             without = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text)
             hint = f'write {without} for the number, "{text}" for text'
