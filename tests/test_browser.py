@@ -174,7 +174,7 @@ def test_an_address_holds_all_that_was_chosen(chrome: Browser, visits: Visits):
     try:
         again = other.open(page.url.removeprefix(visit.url + "/"), settle_s=0.3)
         assert again.url == page.url
-        for part in (".takeaway", ".legend", "[data-testid=stPlotlyChart] .ytick"):
+        for part in (".takeaway", ".legend", ".graph .ticks.up span"):
             assert again.locator(part).all_inner_texts() == page.locator(part).all_inner_texts() != []
         assert other.faults() == visit.faults() == []
     finally:

@@ -15,7 +15,7 @@ import streamlit as st
 from shoestring.records import Run
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from shoestring_ui import amounts, words
+from shoestring_ui import amounts, pick, plain, words
 from shoestring_ui.charts import CONFIG
 from shoestring_ui.identity import ACTIVE as ACTIVE
 from shoestring_ui.identity import WAITING as WAITING
@@ -88,10 +88,30 @@ def chart(
 ) -> None:
     """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV.
 
-    The numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked: the first
-    of the point's `customdata`.
+    The figure is drawn plainly, at once; with a switch below it by Plotly, which takes a browser a second to load. The
+    numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked.
     """
     st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
+    drawable, place, zoom = plain.drawable(figure), st.container(), f"zoom-{name}"
+    with st.container(horizontal=True, vertical_alignment="top", gap="small", key=f"below-{name}"):
+        table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
+        if drawable:
+            st.toggle("Zoom", key=zoom, bind="query-params", help="Drawn by Plotly: drag to zoom, point to read.")
+    with place:
+        if drawable and not st.session_state[zoom]:
+            st.html(plain.html(figure, takeaway, palette(), picks=on_pick is not None))
+            if on_pick:
+                pick.listen(name, on_pick)
+        else:
+            _plotly(figure, takeaway, name, on_pick)
+    if table.open:  # most are never opened, and a table of curves takes longer than its chart
+        numbers = data()
+        with table:
+            grid(numbers, name, money)
+            download(numbers, name)
+
+
+def _plotly(figure: go.Figure, takeaway: str, name: str, on_pick: Callable[[int], None] | None) -> None:
     key = f"chart-{name}"
 
     def clicked() -> None:
@@ -101,12 +121,6 @@ def chart(
 
     picking: dict[str, Any] = {"on_select": clicked, "selection_mode": "points"} if on_pick else {}
     st.plotly_chart(figure, theme=None, config=CONFIG, key=key, alt=takeaway, **picking)
-    table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
-    if table.open:  # most are never opened, and a table of curves takes longer than its chart
-        numbers = data()
-        with table:
-            grid(numbers, name, money)
-            download(numbers, name)
 
 
 def grid(
