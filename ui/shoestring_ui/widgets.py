@@ -25,9 +25,10 @@ from shoestring_ui.theme import palette
 LIVE_S = 3
 STYLED_CELLS = 20_000  # styling takes 20 µs a cell
 LIVE_MOST_S = 60
-UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn alone
+UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn
+ALONE = 3  # times what it takes with its page, the overview's parts took by themselves
 LIVE_SHARE = 0.01  # of a core, for each of a page's live parts; Streamlit's own work comes on top
-_drawing_s: dict[CodeType | None, float] = {}  # what every live part took last, drawn alone
+_drawing_s: dict[CodeType | None, float] = {}  # what every live part took last
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
 
@@ -60,8 +61,9 @@ def live(body: Callable[[], None], moving: bool) -> None:
     def timed() -> None:
         began = time.thread_time()
         body()
-        if _alone():
-            _drawing_s[code] = time.thread_time() - began
+        took = time.thread_time() - began
+        guess = min(ALONE * took, _drawing_s.get(code, math.inf))  # the first drawing of all also fills caches
+        _drawing_s[code] = took if _alone() else guess
 
     st.fragment(timed, run_every=_every_s(code) if moving and is_live() else None)()
 
