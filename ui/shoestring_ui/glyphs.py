@@ -22,7 +22,8 @@ class Glyphs:
     def marks(self, trace: Any, xs: np.ndarray, ys: np.ndarray) -> Iterator[str]:
         """A mark at each place, as the trace's markers say; those of one look together."""
         marker, n = trace.marker, len(xs)
-        symbols, inks, sizes = (_each(v, n) for v in (marker.symbol or "circle", marker.color, marker.size or 6))
+        ink = marker.color if marker.color is not None else trace.line.color
+        symbols, inks, sizes = (_each(v, n) for v in (marker.symbol or "circle", ink, marker.size or 6))
         edges, widths = _each(marker.line.color, n), _each(marker.line.width or 0, n)
         order, last = np.flatnonzero(inside(xs, ys)).tolist(), ""
         for i in order:

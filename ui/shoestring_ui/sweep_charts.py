@@ -158,6 +158,7 @@ def rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str], colours:
     figure = frame(colours)
     money_axis(figure, colours, "planned dollars of the trial ($)", log=True)
     figure.update_yaxes(title_text=objective[0])
+    traces: list[dict[str, Any]] = []
     for number in sorted({n for _, rung in at for n in rung.values}):
         places = [(usd, rung, rung.values[number]) for usd, rung in at if rung.values.get(number) is not None]
         if not places:
@@ -165,16 +166,16 @@ def rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str], colours:
         _, last, _ = places[-1]
         fate = "waits" if number in last.waiting else "went on" if number in last.gone_on else "pruned"
         pruned = fate == "pruned"
-        figure.add_scatter(
-            x=[usd for usd, _, _ in places],
-            y=[found for _, _, found in places],
-            mode="lines+markers",
-            line={"color": colours.soft if pruned else colours.accent, "width": 1 if pruned else 2},
-            marker={"symbol": "x-thin-open" if pruned else "circle", "size": 8},
-            name=f"trial {number}",
-            hovertemplate=f"<b>trial {number}</b>, {fate}<br>{objective[0]} %{{y:.4g}} at $%{{x:.4g}}<extra></extra>",
-        )
-    return figure
+        ink = colours.soft if pruned else colours.accent
+        traces.append({
+            "x": [usd for usd, _, _ in places], "y": [found for _, _, found in places], "mode": "lines+markers",
+            "line": {"color": ink, "width": 1 if pruned else 2},
+            "marker": {"symbol": "x-thin-open" if pruned else "circle", "size": 8, "color": ink},
+            "name": f"trial {number}",
+            "hovertemplate": f"<b>trial {number}</b>, {fate}<br>{objective[0]} %{{y:.4g}} at $%{{x:.4g}}"
+            "<extra></extra>",
+        })  # fmt: skip
+    return put(figure, traces)
 
 
 def of_rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str]) -> str:
