@@ -98,7 +98,7 @@ def _powers(low: float, high: float, prefix: str) -> list[tuple[float, str]]:
     rungs = (1, 2, 5) if high - low < TICKS / 2 else (1,)
     among = range(math.floor(low), math.ceil(high) + 1)
     found = [n * 10.0**power for power in among for n in rungs if low <= math.log10(n) + power <= high]
-    if len(found) < 2:  # a narrow range lies between them
+    if len(found) < 4 and high - low < 1:  # too few lie in a narrow range
         return [(math.log10(at), text) for at, text in _steps(10**low, 10**high, prefix) if at > 0]
     return _few([(math.log10(at), usd(at) if prefix else f"{at:g}") for at in found])
 
