@@ -174,7 +174,7 @@ def test_an_address_holds_all_that_was_chosen(chrome: Browser, visits: Visits):
     try:
         again = other.open(page.url.removeprefix(visit.url + "/"), settle_s=0.3)
         assert again.url == page.url
-        for part in (".takeaway", ".legend", "[data-testid=stPlotlyChart] .ytick"):
+        for part in (".takeaway", ".legend", ".graph .ticks.up span"):
             assert again.locator(part).all_inner_texts() == page.locator(part).all_inner_texts() != []
         assert other.faults() == visit.faults() == []
     finally:
@@ -201,4 +201,21 @@ def test_a_run_is_cloned_into_a_spec_by_a_link(visits: Visits):
     page.wait_for_url("**/new?from=6")
     visit.settle()
     expect(page.get_by_test_id("stMain").locator("textarea").first).to_have_value(re.compile("2e-07|2.0e-07"))
+    assert visit.faults() == []
+
+
+def test_a_point_of_the_map_is_picked_by_a_click_also_where_plotly_has_drawn_it(visits: Visits):
+    visit = visits("demo")
+    page = visit.open("?live=false")
+    main, zoom = page.get_by_test_id("stMain"), page.get_by_text("Zoom", exact=True).first
+    point = main.locator(".graph [data-run='1']")
+    expect(point).to_have_attribute("title", re.compile("#1 dense/s0\n.*\n\\$"))
+    point.click(force=True)  # another may lie over it
+    page.wait_for_url(re.compile(r"pick=\d"))
+    visit.settle(0.3)
+    zoom.click()
+    expect(main.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)  # a busy machine
+    assert "zoom-quality-per-dollar=true" in page.url
+    zoom.click()
+    expect(point).to_be_attached()
     assert visit.faults() == []

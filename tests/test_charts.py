@@ -10,7 +10,8 @@ from shoestring.ranking import Curve, rank
 from shoestring.records import Series, Trial
 from shoestring.rungs import Rung
 from shoestring_ui import amounts, takeaways, words
-from shoestring_ui.charts import MAX_POINTS, X_AXES, Point, apart, overlay, quality_per_dollar, smooth, thin, tint
+from shoestring_ui.charts import Point, apart, quality_per_dollar, tint
+from shoestring_ui.curve_charts import MAX_POINTS, X_AXES, overlay, smooth, thin
 from shoestring_ui.differences import flatten, telling
 from shoestring_ui.identity import COLOURS, identity, mark
 from shoestring_ui.points import nearest

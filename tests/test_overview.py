@@ -10,6 +10,7 @@ from shoestring import actions, runs
 from shoestring.actions import Submission, submit
 from shoestring.tail import Point
 from shoestring_ui import takeaways
+from streamlit.testing.v1 import AppTest
 from test_app import draw, home, new_database, project, text  # noqa: F401  (fixtures)
 from test_charts import series
 
@@ -178,3 +179,24 @@ def test_the_title_of_curves_that_do_not_compare_names_nobody():
     third = [*pair, series(3, [0.5, 0.3])]
     said = takeaways.of_curves(third, {**names, 3: "c"}, "val/loss", "minimize", "dollars", {2})
     assert "c has the lowest val/loss, 0.3" in said and said.endswith("measured on something else: #2.")
+
+
+def charts(page: AppTest) -> int:
+    """How many of the page's charts Plotly draws."""
+    return len(page.get("plotly_chart"))
+
+
+def test_curves_are_there_at_once_and_plotly_draws_them_when_it_is_asked_to(two: Project):
+    page = draw("compare", runs="1,2")
+    said = text(page)
+    assert said.count("class='graph'") == 1 and charts(page) == 0
+    assert "<img alt='At $0.0200, the furthest that all have reached, deferred-75/s0 has the lowest val/loss" in said
+    page.toggle(key="zoom-curves-val-loss").set_value(True).run()
+    assert not page.exception and charts(page) == 1 and "class='graph'" not in text(page)
+    linked = draw("compare", **{"runs": "1,2", "zoom-curves-val-loss": "true"})
+    assert charts(linked) == 1, "the address says it too"
+
+
+def test_points_of_the_map_know_their_run(two: Project):
+    said = text(draw("overview"))
+    assert "data-run='1'" in said and "title='#2 deferred-75/s0\nval/loss 0.125\n$0.0200'" in said

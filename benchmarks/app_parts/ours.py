@@ -10,18 +10,27 @@ from playwright.sync_api import Page
 
 Act = Callable[[Page], None]
 FIGURES = "document.querySelector('[data-testid=stMain] .figures dd')"
-CHART = "document.querySelector('[data-testid=stMain] .js-plotly-plot .main-svg .trace')"
+CHART = "[...document.querySelectorAll('[data-testid=stMain] .graph img')].some((i) => i.complete && i.naturalWidth)"
 COMPARED = 10
+FIELDS = ("model.experts.count", "stages.0.mask.ratio")  # of the sweep; the second is drawn unasked
 
 
 @dataclass(frozen=True)
 class View:
-    """A page: its address, when its first content is there (JavaScript), and what is done on it in turns."""
+    """A page: its address, when its first content is there (JavaScript), and what is done on it in turns.
+
+    Each of the acts must change the page, whichever came before it.
+    """
 
     name: str
     address: str
     content: str
     acts: tuple[Act, ...] = field(default=())
+
+    @property
+    def still(self) -> str:
+        """The address of the page when nothing moves on it by itself: what changes then is what the act did."""
+        return f"{self.address}{'&' if '?' in self.address else '?'}live=false"
 
 
 def site(url: str) -> Site:
@@ -47,14 +56,15 @@ def slide(key: str) -> Act:
     return act
 
 
-def choose(label: str) -> Act:
-    """Take the next entry of a list."""
+def choose(label: str, option: str) -> Act:
+    """Take that entry of a list; the time runs from the key that takes it, not from opening the list."""
 
     def act(page: Page) -> None:
-        box = page.get_by_test_id("stMain").get_by_role("combobox", name=label).first
-        box.press("ArrowDown")
-        box.press("ArrowDown")
-        box.press("Enter")
+        page.get_by_test_id("stMain").get_by_role("combobox", name=label).first.click()
+        entry = page.get_by_role("option", name=option, exact=True)
+        entry.hover()
+        page.evaluate("window.__watch.clicked = null")
+        entry.click()
 
     return act
 
@@ -69,8 +79,8 @@ def views(n_runs: int) -> list[View]:
         View("run", f"run?run={middle}", FIGURES, (press("Log"), press("Charts"), press("step"), press("dollars"))),
         View("compare", f"compare?runs={ids}", CHART, (press("step"), press("images"), press("dollars"))),
         View("samples", f"samples?runs={ids}", "document.querySelector('[data-testid=stMain] img.sample')",
-             (slide("ArrowLeft"), slide("ArrowLeft"), press("latest"), press("step"))),
-        View("sweep", "sweep", FIGURES, (choose("Up"),)),
+             (slide("ArrowLeft"), slide("ArrowRight"), press("latest"), press("step"))),
+        View("sweep", "sweep", FIGURES, (choose("Across", FIELDS[0]), choose("Across", FIELDS[1]))),
         View("cost", "cost", FIGURES),
     ]  # fmt: skip
 
@@ -86,7 +96,6 @@ def table() -> tuple[str, str]:
 def comparison(n_runs: int) -> tuple[str, str]:
     """Where ten runs are compared, and when that is there: the curves, and the table of what differs."""
     ids = ",".join(map(str, range(1, 1 + min(COMPARED, n_runs))))
-    drawn = f"""document.querySelectorAll('[data-testid=stMain] .js-plotly-plot .main-svg .trace').length
-        >= {min(COMPARED, n_runs)} && document.querySelectorAll('[data-testid=stMain] table.plain .who').length
+    drawn = f"""{CHART} && document.querySelectorAll('[data-testid=stMain] table.plain .who').length
         >= {min(COMPARED, n_runs)}"""
     return f"compare?runs={ids}", drawn

@@ -85,7 +85,7 @@ def _cold(visit: browser.Visit, site: Site, views: list[ours.View]) -> float:
 
 
 def _reactions(context: BrowserContext, site: Site, view: ours.View, n: int) -> Iterator[float]:
-    page, _ = arrive(context, site, view.address, view.content)
+    page, _ = arrive(context, site, view.still, view.content)
     rest(page)
     for act in itertools.islice(itertools.cycle(view.acts), n):
         yield react(page, site, act)

@@ -1,4 +1,4 @@
-"""Figures of runs, as pure functions of records: quality per dollar, and curves over any x-axis.
+"""The frame of every figure, and the map of quality per dollar, as pure functions of records.
 
 A run has the same colour, dash and symbol everywhere (`identity`). Dollars are amber. The takeaway is a sentence of
 `takeaways.py` that the page prints as the title, so figures carry none.
@@ -7,7 +7,8 @@ A run has the same colour, dash and symbol everywhere (`identity`). Dollars are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from copy import deepcopy
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from shoestring.ranking import REACH, pareto_front
-from shoestring.records import Series
 
 from shoestring_ui.amounts import usd
 from shoestring_ui.amounts import value as metric_value
@@ -23,20 +23,10 @@ from shoestring_ui.identity import identity
 from shoestring_ui.reaches import Goal
 from shoestring_ui.theme import MONO, SANS, Palette
 
-# name on the page → (field of Series, axis title)
-X_AXES = {
-    "dollars": ("usd", "useful dollars ($)"),
-    "step": ("step", "step"),
-    "images": ("images", "images seen"),
-    "seconds": ("seconds", "training time (s)"),
-    "FLOPs": ("flops", "training FLOPs"),
-}
-MAX_POINTS = 2000  # of one trace: a browser's memory, not ours
 PLOT_PX = 360  # the height of the map of quality per dollar, axes apart
 LINE_PX = 15  # of a name on it
 NAMED_UP_TO = 12  # with more points only so many of the front, what runs and what is asked for
 CURVES_UP_TO = 40  # with more points only those have their curve behind them
-MARKERS_UP_TO = 40  # a curve with more points is drawn as a line only
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -87,9 +77,24 @@ def frame(colours: Palette, height: int = 420) -> go.Figure:
         dragmode=False,  # a finger on the chart scrolls the page; the mode bar has the zoom
         showlegend=False,
         xaxis=axis,
-        yaxis=axis,
+        yaxis=deepcopy(axis),  # Plotly takes what it is given, and changes it
     )
-    return go.Figure(layout=layout)
+    return go.Figure(layout=layout, _validate=False)
+
+
+def put(
+    figure: go.Figure, traces: Iterable[Mapping[str, Any]] = (), said: Iterable[Mapping[str, Any]] = (),
+    lines: Iterable[Mapping[str, Any]] = (),
+) -> go.Figure:  # fmt: skip
+    """The figure with these traces, words on it and straight lines, taken as they are.
+
+    Plotly checks what is added to a figure value by value: of five hundred runs that takes longer than drawing them.
+    """
+    layout = figure.layout.to_plotly_json()
+    layout["annotations"] = [*layout.get("annotations", ()), *said]
+    layout["shapes"] = [*layout.get("shapes", ()), *({"type": "line", "layer": "below", **one} for one in lines)]
+    data = [*(trace.to_plotly_json() for trace in figure.data), *({"type": "scatter", **one} for one in traces)]
+    return go.Figure(data=data, layout=layout, _validate=False)
 
 
 def money_axis(figure: go.Figure, colours: Palette, title: str, log: bool = False) -> None:
@@ -135,21 +140,27 @@ def quality_per_dollar(
     bright = (
         {p.run_id for p in points if p.running} | {p.run_id for p in front} | {picked, first.run_id if first else None}
     )
+    traces: list[dict[str, Any]] = []
     for point in points:
         if len(points) <= CURVES_UP_TO or point.run_id in bright:
-            _path(figure, point, colours)
-    _staircase(figure, front, max((p.usd for p in points), default=0.0), colours)
+            traces += _path(point, colours)
+    traces += _staircase(front, max((p.usd for p in points), default=0.0), colours)
+    said, lines = [], []
     if goal:
-        _goal(figure, goal, low, log, colours)
+        lines.append(_goal_line(goal, colours))
+        said.append(_goal_name(goal, colours))
+    if goal and goal.first and (goal.first.usd > 0 or not log):
+        traces.append(_drop(goal, goal.first.usd, low, colours))
+        said.append(_price(goal.first.usd, low, log, colours))
     if points:
-        _marks(figure, points, metric, colours, bright, picked)
+        traces.append(_marks(points, metric, colours, bright, picked))
     named = list(points)
     if len(points) > NAMED_UP_TO:  # those that are asked for, then the front from its best end, then what runs
         asked = [p for p in points if p.run_id in (picked, first.run_id if first else None)]
         running = [p for p in points if p.running]
         named = list({p.run_id: p for p in (*asked, *reversed(front), *running)}.values())[:NAMED_UP_TO]
-    _name(figure, named, front, (low, high), log, colours)
-    return figure
+    said += _names(named, front, (low, high), log, colours)
+    return put(figure, traces, said, lines)
 
 
 def front_of(points: Sequence[Point], way: str) -> list[Point]:
@@ -172,30 +183,21 @@ def _room(values: Sequence[float]) -> tuple[float, float]:
     return low - 0.15 * span, high + 0.6 * span
 
 
-def _path(figure: go.Figure, point: Point, colours: Palette) -> None:
+def _path(point: Point, colours: Palette) -> Iterator[dict[str, Any]]:
     who = identity(point.run_id, colours)
     if len(point.curve) > 1:
         xs, ys = np.asarray(point.curve).T
         line = {"color": who.colour, "width": 1}
-        figure.add_scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.45, hoverinfo="skip")
+        yield {"x": xs, "y": ys, "mode": "lines", "line": line, "opacity": 0.45, "hoverinfo": "skip"}
     if point.running and point.forecast_usd and point.forecast_usd > point.usd:
-        figure.add_scatter(
-            x=[point.usd, point.forecast_usd],
-            y=[point.quality, point.quality],
-            mode="lines",
-            line={"color": colours.money, "width": 1, "dash": "dot"},
-            hoverinfo="skip",
-        )
+        line = {"color": colours.money, "width": 1, "dash": "dot"}
+        ends = {"x": [point.usd, point.forecast_usd], "y": [point.quality, point.quality]}
+        yield {**ends, "mode": "lines", "line": line, "hoverinfo": "skip"}
 
 
 def _marks(
-    figure: go.Figure,
-    points: Sequence[Point],
-    metric: str,
-    colours: Palette,
-    bright: Set[int | None],
-    picked: int | None,
-) -> None:
+    points: Sequence[Point], metric: str, colours: Palette, bright: Set[int | None], picked: int | None
+) -> dict[str, Any]:
     """All points as one trace, so that hundreds are quick; `customdata` is (run id, name, quality, dollars)."""
     looks = [identity(p.run_id, colours) for p in points]
     inks = [w.colour if p.run_id in bright else tint(w.colour, 0.5) for p, w in zip(points, looks, strict=True)]
@@ -203,46 +205,66 @@ def _marks(
     hollow = [ink if p.running else colours.paper for p, ink in zip(points, inks, strict=True)]
     edges = [colours.ink if mine else edge for mine, edge in zip(chosen, hollow, strict=True)]
     plain = {"marker": {"opacity": 1}}  # a click changes the page, not the others' opacity
-    figure.add_scatter(
-        x=np.asarray([p.usd for p in points]),
-        y=np.asarray([p.quality for p in points]),
-        mode="markers",
-        name="runs",
-        marker={
+    return {
+        "x": np.asarray([p.usd for p in points]),
+        "y": np.asarray([p.quality for p in points]),
+        "mode": "markers",
+        "name": "runs",
+        "marker": {
             "symbol": [w.symbol + ("-open" if p.running else "") for p, w in zip(points, looks, strict=True)],
             "color": inks,
             "size": [18 if mine else 12 for mine in chosen],
             "line": {"color": edges, "width": [2 if p.running or p.run_id == picked else 1 for p in points]},
             "opacity": 1,
         },
-        selected=plain,
-        unselected=plain,
-        cliponaxis=False,
-        customdata=[
+        "selected": plain,
+        "unselected": plain,
+        "cliponaxis": False,
+        "customdata": [
             (p.run_id, p.name, metric_value(p.quality), usd(p.usd) + (" so far" if p.running else "")) for p in points
         ],
-        hovertemplate=f"<b>#%{{customdata[0]}} %{{customdata[1]}}</b><br>{metric} %{{customdata[2]}}"
+        "hovertemplate": f"<b>#%{{customdata[0]}} %{{customdata[1]}}</b><br>{metric} %{{customdata[2]}}"
         "<br>%{customdata[3]}<extra></extra>",
-    )
+    }
 
 
-def _goal(figure: go.Figure, goal: Goal, low: float, log: bool, colours: Palette) -> None:
-    """A thin line at the quality asked for; where its first run crosses it, a drop to that run's dollars."""
-    figure.add_hline(y=goal.quality, line={"color": colours.soft, "width": 1, "dash": "dot"}, layer="below")
-    label = {"showarrow": False, "bgcolor": colours.paper, "opacity": 0.9, "borderpad": 1}
-    figure.add_annotation(
-        x=1, xref="x domain", xanchor="right", y=goal.quality, yanchor="bottom",
-        text=f"goal {metric_value(goal.quality)}", font={"family": MONO, "size": 11, "color": colours.soft}, **label,
-    )  # fmt: skip
-    if goal.first is None or (log and goal.first.usd <= 0):
-        return
-    at = goal.first.usd
+def _goal_line(goal: Goal, colours: Palette) -> dict[str, Any]:
+    """A thin line at the quality asked for."""
+    line = {"color": colours.soft, "width": 1, "dash": "dot"}
+    return {"x0": 0, "x1": 1, "xref": "x domain", "y0": goal.quality, "y1": goal.quality, "line": line}
+
+
+def _goal_name(goal: Goal, colours: Palette) -> dict[str, Any]:
+    return {
+        "x": 1, "xref": "x domain", "xanchor": "right", "y": goal.quality, "yanchor": "bottom",
+        "text": f"goal {metric_value(goal.quality)}", "font": {"family": MONO, "size": 11, "color": colours.soft},
+        **_backed(colours),
+    }  # fmt: skip
+
+
+def _drop(goal: Goal, at: float, low: float, colours: Palette) -> dict[str, Any]:
+    """Where the first run crosses the quality asked for, a drop to that run's dollars."""
     line = {"color": colours.money, "width": 1}
-    figure.add_scatter(x=[at, at], y=[goal.quality, low], mode="lines", line=line, hoverinfo="skip", name="first")
-    figure.add_annotation(
-        x=math.log10(at) if log else at, xanchor="left", xshift=4, y=low, yanchor="bottom", text=usd(at),
-        font={"family": MONO, "size": 11, "color": colours.money}, **label,
-    )  # fmt: skip
+    return {
+        "x": [at, at],
+        "y": [goal.quality, low],
+        "mode": "lines",
+        "line": line,
+        "hoverinfo": "skip",
+        "name": "first",
+    }
+
+
+def _price(at: float, low: float, log: bool, colours: Palette) -> dict[str, Any]:
+    return {
+        "x": math.log10(at) if log else at, "xanchor": "left", "xshift": 4, "y": low, "yanchor": "bottom",
+        "text": usd(at), "font": {"family": MONO, "size": 11, "color": colours.money}, **_backed(colours),
+    }  # fmt: skip
+
+
+def _backed(colours: Palette) -> dict[str, Any]:
+    """Words that can be read over lines."""
+    return {"showarrow": False, "bgcolor": colours.paper, "opacity": 0.9, "borderpad": 1}
 
 
 def tint(colour: str, opacity: float) -> str:
@@ -251,15 +273,10 @@ def tint(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
-def _name(
-    figure: go.Figure,
-    points: Sequence[Point],
-    front: Sequence[Point],
-    y_range: tuple[float, float],
-    log: bool,
-    colours: Palette,
-) -> None:
-    """Write each point's name beside it, to the left in the right half; names never lie on each other."""
+def _names(
+    points: Sequence[Point], front: Sequence[Point], y_range: tuple[float, float], log: bool, colours: Palette
+) -> Iterator[dict[str, Any]]:
+    """Each point's name beside it, to the left in the right half; names never lie on each other."""
     furthest = max((max(p.usd, p.forecast_usd or 0.0 if p.running else 0.0) for p in points), default=0.0)
     pixel = (y_range[1] - y_range[0]) / PLOT_PX
     for left in (True, False):
@@ -267,19 +284,17 @@ def _name(
         places = apart([p.quality / pixel for p in side], LINE_PX)
         for point, place in zip(side, places, strict=True):
             who = identity(point.run_id, colours)
-            figure.add_annotation(
-                x=math.log10(point.usd) if log else point.usd,
-                y=point.quality,
-                text=f"<span style='color:{who.colour}'>{who.mark}</span> {point.name}",
-                showarrow=False,
-                xanchor="right" if left else "left",
-                xshift=-10 if left else 10,
-                yshift=place - point.quality / pixel,
-                bgcolor=colours.paper,
-                opacity=0.9,
-                borderpad=0,
-                font={"size": 11, "color": colours.ink if point in front or point.running else colours.soft},
-            )
+            yield {
+                **_backed(colours),
+                "borderpad": 0,
+                "x": math.log10(point.usd) if log else point.usd,
+                "y": point.quality,
+                "text": f"<span style='color:{who.colour}'>{who.mark}</span> {point.name}",
+                "xanchor": "right" if left else "left",
+                "xshift": -10 if left else 10,
+                "yshift": place - point.quality / pixel,
+                "font": {"size": 11, "color": colours.ink if point in front or point.running else colours.soft},
+            }
 
 
 def apart(places: Sequence[float], gap: float) -> list[float]:
@@ -297,72 +312,13 @@ def _ends(crowd: Sequence[float], gap: float) -> tuple[float, float]:
     return fmean(crowd) - half, fmean(crowd) + half
 
 
-def _staircase(figure: go.Figure, front: Sequence[Point], end_usd: float, colours: Palette) -> None:
+def _staircase(front: Sequence[Point], end_usd: float, colours: Palette) -> Iterator[dict[str, Any]]:
     if front:
-        figure.add_scatter(
-            x=[*(p.usd for p in front), max(end_usd, front[-1].usd)],
-            y=[*(p.quality for p in front), front[-1].quality],
-            mode="lines",
-            line={"shape": "hv", "color": colours.soft, "width": 1.5},
-            hoverinfo="skip",
-            name="Pareto front",
-        )
-
-
-def overlay(
-    series: Sequence[Series],
-    names: Mapping[int, str],
-    metric: str,
-    colours: Palette,
-    *,
-    x: str = "dollars",
-    smoothing: float = 0.0,
-    log_y: bool = False,
-) -> go.Figure:
-    """Curves of one metric, a run each; with smoothing the raw curve stays, thin and pale."""
-    field, title = X_AXES[x]
-    figure = frame(colours)
-    if x == "dollars":
-        money_axis(figure, colours, title)
-    else:
-        figure.update_xaxes(title_text=title, rangemode="tozero")
-    figure.update_yaxes(title_text=metric, type="log" if log_y else "linear")
-    figure.update_layout(hovermode="closest")
-    traces: list[dict[str, Any]] = []
-    for one in series:
-        who = identity(one.run_id, colours)
-        keep = thin(len(one.value))
-        xs, ys = np.asarray(getattr(one, field))[keep], np.asarray(one.value)[keep]  # lists are checked item by item
-        line = {"color": who.colour, "width": 2, "dash": who.dash}
-        if smoothing:
-            pale = {**line, "width": 1, "dash": "solid"}
-            traces.append({"x": xs, "y": ys, "mode": "lines", "line": pale, "opacity": 0.3, "hoverinfo": "skip"})
-            ys = np.asarray(smooth(ys.tolist(), smoothing))
-        traces.append({
-            "x": xs,
-            "y": ys,
-            "mode": "lines+markers" if len(xs) <= MARKERS_UP_TO else "lines",
-            "name": names[one.run_id],
-            "line": line,
-            "marker": {"symbol": who.symbol, "size": 7, "color": who.colour},
-            "hovertemplate": f"<b>{names[one.run_id]}</b><br>{metric} %{{y:.4g}}<br>{x} %{{x:.4~g}}<extra></extra>",
-        })  # fmt: skip
-    figure.add_traces(traces)
-    return figure
-
-
-def thin(n_points: int, most: int = MAX_POINTS) -> list[int]:
-    """Indices of at most `most` of `n_points`, evenly spread, both ends kept."""
-    if n_points <= most:
-        return list(range(n_points))
-    return sorted({round(i * (n_points - 1) / (most - 1)) for i in range(most)})
-
-
-def smooth(values: Sequence[float], weight: float) -> list[float]:
-    """Exponential moving average without the bias of its start; `weight` in [0, 1), 0 changes nothing."""
-    smoothed, total, average = [], 0.0, 0.0
-    for number in values:
-        average = weight * average + (1 - weight) * number
-        total = weight * total + (1 - weight)
-        smoothed.append(average / total)
-    return smoothed
+        yield {
+            "x": [*(p.usd for p in front), max(end_usd, front[-1].usd)],
+            "y": [*(p.quality for p in front), front[-1].quality],
+            "mode": "lines",
+            "line": {"shape": "hv", "color": colours.soft, "width": 1.5},
+            "hoverinfo": "skip",
+            "name": "Pareto front",
+        }

@@ -15,7 +15,8 @@ from shoestring.forecasts import Forecast
 from shoestring.records import MICRO, OUTCOMES
 
 from shoestring_ui.amounts import count, share, usd
-from shoestring_ui.charts import frame, money_axis, thin, tint
+from shoestring_ui.charts import frame, money_axis, tint
+from shoestring_ui.curve_charts import thin
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import plotly.graph_objects as go
 from shoestring.records import Trial
@@ -13,7 +14,7 @@ from shoestring.rungs import Rung
 
 from shoestring_ui.amounts import usd
 from shoestring_ui.amounts import value as metric_value
-from shoestring_ui.charts import frame, money_axis
+from shoestring_ui.charts import frame, money_axis, put
 from shoestring_ui.differences import short
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
@@ -78,19 +79,16 @@ def heatmap(trials: Sequence[Trial], x: str, y: str, objective: tuple[int, str, 
     )
     found = [v for values in grid for v in values if v is not None]
     middle = (min(found) + max(found)) / 2 if found else 0.0
+    said = []
     for (row, column), values in cells.items():
         dark_cell = (fmean(values) <= middle) == (way == "minimize")  # the scale's first colours are its strongest
-        figure.add_annotation(
-            x=column,
-            y=row,
-            text=metric_value(fmean(values)) + (f" ×{len(values)}" if len(values) > 1 else ""),
-            showarrow=False,
-            font={"family": MONO, "size": 12, "color": colours.paper if dark_cell else colours.ink},
-        )
+        text = metric_value(fmean(values)) + (f" ×{len(values)}" if len(values) > 1 else "")
+        font = {"family": MONO, "size": 12, "color": colours.paper if dark_cell else colours.ink}
+        said.append({"x": column, "y": row, "text": text, "showarrow": False, "font": font})
     for axis, title, known in ((figure.layout.xaxis, x, across), (figure.layout.yaxis, y, up)):
         ticks = {"tickvals": list(range(len(known.labels))), "ticktext": list(known.labels)}
         axis.update(title_text=title, showgrid=False, showline=False, ticks="", ticklabelstandoff=6, **ticks)
-    return figure
+    return put(figure, said=said)
 
 
 def parallel(
@@ -110,7 +108,7 @@ def parallel(
     figure = frame(colours)
     scales = [_scale([row[i] for row in rows]) for i in range(len(names))]
     faded: dict[str, list] = {"x": [], "y": [], "hovertext": []}  # one trace: a hundred take a browser a second
-    traces = []
+    traces: list[dict[str, Any]] = []
     for trial, row in zip(done, rows, strict=True):
         x, y = list(range(len(names))), [scales[i](found) for i, found in enumerate(row)]
         said = f"<b>trial {trial.number}</b><br>" + "<br>".join(
@@ -131,24 +129,25 @@ def parallel(
     if faded["x"]:
         line = {"color": colours.line, "width": 1}
         traces.insert(0, {**faded, "mode": "lines", "line": line, "name": "other trials", "hoverinfo": "text"})
-    figure.add_traces(traces)  # all at once: each is checked once
+    ends, lines = list[dict[str, Any]](), list[dict[str, Any]]()
     for i, name in enumerate(names):
         ink = colours.money if name == "cost/usd" else colours.soft
-        figure.add_vline(x=i, line={"color": colours.line, "width": 1}, layer="below")
+        whole = {"x0": i, "x1": i, "y0": 0, "y1": 1, "yref": "y domain"}
+        lines.append({**whole, "line": {"color": colours.line, "width": 1}})
         for place, pick in ((1.0, max), (0.0, min)):
             numbers = [r[i] for r in rows if isinstance(r[i], int | float)]
             if len(numbers) == len(rows) and rows:
-                figure.add_annotation(
-                    x=i, y=place, text=_shown(name, pick(numbers)), showarrow=False, yshift=14 if place else -14,
-                    font={"family": MONO, "size": 11, "color": ink},
-                )  # fmt: skip
+                ends.append({
+                    "x": i, "y": place, "text": _shown(name, pick(numbers)), "showarrow": False,
+                    "yshift": 14 if place else -14, "font": {"family": MONO, "size": 11, "color": ink},
+                })  # fmt: skip
     broken = [short(n).replace(".", ".<br>") for n in names]  # in two lines, for a phone
     figure.update_xaxes(
         tickvals=list(range(len(names))), ticktext=broken, showgrid=False, showline=False, ticks="",
         range=[-0.3, len(names) - 0.7], tickfont={"family": "Inter", "size": 12}, side="top",
     )  # fmt: skip
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])
-    return figure
+    return put(figure, traces, ends, lines)
 
 
 def rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str], colours: Palette) -> go.Figure:
@@ -159,6 +158,7 @@ def rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str], colours:
     figure = frame(colours)
     money_axis(figure, colours, "planned dollars of the trial ($)", log=True)
     figure.update_yaxes(title_text=objective[0])
+    traces: list[dict[str, Any]] = []
     for number in sorted({n for _, rung in at for n in rung.values}):
         places = [(usd, rung, rung.values[number]) for usd, rung in at if rung.values.get(number) is not None]
         if not places:
@@ -166,16 +166,16 @@ def rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str], colours:
         _, last, _ = places[-1]
         fate = "waits" if number in last.waiting else "went on" if number in last.gone_on else "pruned"
         pruned = fate == "pruned"
-        figure.add_scatter(
-            x=[usd for usd, _, _ in places],
-            y=[found for _, _, found in places],
-            mode="lines+markers",
-            line={"color": colours.soft if pruned else colours.accent, "width": 1 if pruned else 2},
-            marker={"symbol": "x-thin-open" if pruned else "circle", "size": 8},
-            name=f"trial {number}",
-            hovertemplate=f"<b>trial {number}</b>, {fate}<br>{objective[0]} %{{y:.4g}} at $%{{x:.4g}}<extra></extra>",
-        )
-    return figure
+        ink = colours.soft if pruned else colours.accent
+        traces.append({
+            "x": [usd for usd, _, _ in places], "y": [found for _, _, found in places], "mode": "lines+markers",
+            "line": {"color": ink, "width": 1 if pruned else 2},
+            "marker": {"symbol": "x-thin-open" if pruned else "circle", "size": 8, "color": ink},
+            "name": f"trial {number}",
+            "hovertemplate": f"<b>trial {number}</b>, {fate}<br>{objective[0]} %{{y:.4g}} at $%{{x:.4g}}"
+            "<extra></extra>",
+        })  # fmt: skip
+    return put(figure, traces)
 
 
 def of_rungs(at: Sequence[tuple[float, Rung]], objective: tuple[str, str]) -> str:

@@ -12,7 +12,8 @@ from shoestring.ranking import Ranking, value_at
 from shoestring.records import MICRO, WASTED, Series, Trial
 
 from shoestring_ui.amounts import share, span, usd, value
-from shoestring_ui.charts import X_AXES, Point, front_of
+from shoestring_ui.charts import Point, front_of
+from shoestring_ui.curve_charts import X_AXES
 from shoestring_ui.differences import short, shown
 from shoestring_ui.reaches import Goal
 

@@ -15,7 +15,7 @@ import streamlit as st
 from shoestring.records import Run
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from shoestring_ui import amounts, words
+from shoestring_ui import amounts, pick, plain, words
 from shoestring_ui.charts import CONFIG
 from shoestring_ui.identity import ACTIVE as ACTIVE
 from shoestring_ui.identity import WAITING as WAITING
@@ -25,9 +25,10 @@ from shoestring_ui.theme import palette
 LIVE_S = 3
 STYLED_CELLS = 20_000  # styling takes 20 µs a cell
 LIVE_MOST_S = 60
-UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn alone
+UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn
+ALONE = 3  # times what it takes with its page, the overview's parts took by themselves
 LIVE_SHARE = 0.01  # of a core, for each of a page's live parts; Streamlit's own work comes on top
-_drawing_s: dict[CodeType | None, float] = {}  # what every live part took last, drawn alone
+_drawing_s: dict[CodeType | None, float] = {}  # what every live part took last
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
 
@@ -60,8 +61,9 @@ def live(body: Callable[[], None], moving: bool) -> None:
     def timed() -> None:
         began = time.thread_time()
         body()
-        if _alone():
-            _drawing_s[code] = time.thread_time() - began
+        took = time.thread_time() - began
+        guess = min(ALONE * took, _drawing_s.get(code, math.inf))  # the first drawing of all also fills caches
+        _drawing_s[code] = took if _alone() else guess
 
     st.fragment(timed, run_every=_every_s(code) if moving and is_live() else None)()
 
@@ -88,10 +90,30 @@ def chart(
 ) -> None:
     """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV.
 
-    The numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked: the first
-    of the point's `customdata`.
+    The figure is drawn plainly, at once; with a switch below it by Plotly, which takes a browser a second to load. The
+    numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked.
     """
     st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
+    drawable, place, zoom = plain.drawable(figure), st.container(), f"zoom-{name}"
+    with st.container(horizontal=True, vertical_alignment="top", gap="small", key=f"below-{name}"):
+        table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
+        if drawable:
+            st.toggle("Zoom", key=zoom, bind="query-params", help="Drawn by Plotly: drag to zoom, point to read.")
+    with place:
+        if drawable and not st.session_state[zoom]:
+            st.html(plain.html(figure, takeaway, palette(), picks=on_pick is not None))
+            if on_pick:
+                pick.listen(name, on_pick)
+        else:
+            _plotly(figure, takeaway, name, on_pick)
+    if table.open:  # most are never opened, and a table of curves takes longer than its chart
+        numbers = data()
+        with table:
+            grid(numbers, name, money)
+            download(numbers, name)
+
+
+def _plotly(figure: go.Figure, takeaway: str, name: str, on_pick: Callable[[int], None] | None) -> None:
     key = f"chart-{name}"
 
     def clicked() -> None:
@@ -101,12 +123,6 @@ def chart(
 
     picking: dict[str, Any] = {"on_select": clicked, "selection_mode": "points"} if on_pick else {}
     st.plotly_chart(figure, theme=None, config=CONFIG, key=key, alt=takeaway, **picking)
-    table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
-    if table.open:  # most are never opened, and a table of curves takes longer than its chart
-        numbers = data()
-        with table:
-            grid(numbers, name, money)
-            download(numbers, name)
 
 
 def grid(

@@ -13,8 +13,9 @@ from shoestring.spending import added
 from shoestring.standings import LOSSES, on_other_data, standings
 
 from shoestring_ui import amounts, frames, takeaways, words
-from shoestring_ui.charts import overlay, quality_per_dollar
+from shoestring_ui.charts import quality_per_dollar
 from shoestring_ui.cost_charts import banded
+from shoestring_ui.curve_charts import overlay
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.points import of_runs

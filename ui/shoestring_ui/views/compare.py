@@ -15,8 +15,8 @@ from shoestring.records import Run
 from shoestring.standings import LOSSES, on_other_data
 
 from shoestring_ui import amounts, frames, takeaways, words
-from shoestring_ui.charts import X_AXES, overlay
 from shoestring_ui.cost_charts import banded as banded_figure
+from shoestring_ui.curve_charts import X_AXES, overlay
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent

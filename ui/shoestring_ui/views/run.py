@@ -10,7 +10,7 @@ from shoestring import queries
 from shoestring.records import DRAWING, Run
 
 from shoestring_ui import amounts, words
-from shoestring_ui.charts import X_AXES
+from shoestring_ui.curve_charts import X_AXES
 from shoestring_ui.identity import state_words
 from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
