@@ -45,8 +45,8 @@ class JobWorker(Worker):
         file = self.file
         run = self._insist(lambda: queries.run(self.db, file.run_id))
         lease = runs.Lease(file.run_id, file.token, file.nonce, self.id, file.lease_s, run)
-        by = {"engine": file.engine, "handle": job_number()}
-        self._insist(lambda: runs.start(self.db, lease, resume_step(run), **by))
+        step, number = resume_step(run), job_number()
+        self._insist(lambda: runs.start(self.db, lease, step, engine=file.engine, handle=number))
         self._given = lease
 
     def train(self) -> str:
