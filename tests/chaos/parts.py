@@ -78,7 +78,8 @@ def restarts(server: Postgres, folder: Path, seed: int, n: int, show: Show, away
         time.sleep(away_s)
         server.start()
 
-    faults = schedule(seed, n, 2.0, {"database": 1})
+    # a worker looks every ten seconds in the end: with shorter gaps several outages would be one to it
+    faults = schedule(seed, n, max(2.0, away_s / 3), {"database": 1})
     url = server.new()
     name = f"database away for {away_s:.0f} s"
     part = _storm(name, url, folder, Trainer("fast"), faults, seed, n, show, {"database": restart})
