@@ -1,6 +1,6 @@
 """Stage *autoencoder*: train the small AutoencoderKL that the demo's latents come from.
 
-    python -m shoestring_trainer.prepare.train_autoencoder data/raw autoencoder [--steps 2600]
+    python -m shoestring_trainer.prepare.train_autoencoder data/raw autoencoder [--steps 8000]
 
 The weights are shipped, so the stage is frozen; `dvc repro autoencoder` after `dvc unfreeze autoencoder` trains them
 again. Loss: L1 + w · L1 of the horizontal and vertical differences + w · L1 of green against magenta + a small KL;
