@@ -10,7 +10,7 @@ from shoestring.ranking import Curve, rank
 from shoestring.records import Series, Trial
 from shoestring.rungs import Rung
 from shoestring_ui import amounts, takeaways, words
-from shoestring_ui.charts import Point, apart, quality_per_dollar, tint
+from shoestring_ui.charts import Point, apart, quality_per_dollar, tint, trials_per_dollar
 from shoestring_ui.curve_charts import MAX_POINTS, X_AXES, overlay, smooth, thin
 from shoestring_ui.differences import flatten, telling
 from shoestring_ui.identity import COLOURS, identity, mark
@@ -157,6 +157,13 @@ def test_dollars_are_amber_and_nothing_else_is():
     figure = quality_per_dollar(POINTS, "val/loss", "minimize", DARK)
     assert figure.layout.xaxis.tickfont.color == DARK.money and figure.layout.xaxis.tickprefix == "$"
     assert overlay([series(1, [2, 1])], {1: "a"}, "val/loss", DARK, x="step").layout.xaxis.tickfont.color == DARK.soft
+
+
+def test_the_name_of_the_cheapest_trial_stands_to_its_right_where_the_dollars_begin():
+    points = [Point(i, f"trial {i}", 0.006 + 0.001 * i, 0.2 - 0.01 * i) for i in range(3)]
+    sides = {one.text.split("> ")[-1]: one.xanchor for one in
+             trials_per_dollar(points, "val/loss", "minimize", LIGHT).layout.annotations}  # fmt: skip
+    assert sides == {"trial 0": "left", "trial 1": "left", "trial 2": "right"}
 
 
 def test_names_on_the_map_never_lie_on_each_other():

@@ -123,14 +123,18 @@ def quality_per_dollar(
     log: bool = False,
     goal: Goal | None = None,
     picked: int | None = None,
+    from_zero: bool = True,
 ) -> go.Figure:
     """Dollars across, quality up; the Pareto front as a staircase, what it beats faded, what still trains hollow.
 
     Behind each point runs the curve by which it came there (of many, only that of who matters). `goal` is drawn as a
-    thin line with the price of its first run, `picked` is the run with a ring round it.
+    thin line with the price of its first run, `picked` is the run with a ring round it. The dollars begin at zero, or
+    where the points do.
     """
     figure = frame(colours, PLOT_PX + 80)
     money_axis(figure, colours, "useful dollars ($)", log)
+    if not from_zero:
+        figure.update_xaxes(rangemode="normal")
     low, high = _room([p.quality for p in points] + ([goal.quality] if goal else []))
     figure.update_yaxes(
         title_text=f"{metric}, {'lower' if way == 'minimize' else 'higher'} is better", range=[low, high]
@@ -159,8 +163,15 @@ def quality_per_dollar(
         asked = [p for p in points if p.run_id in (picked, first.run_id if first else None)]
         running = [p for p in points if p.running]
         named = list({p.run_id: p for p in (*asked, *reversed(front), *running)}.values())[:NAMED_UP_TO]
-    said += _names(named, front, (low, high), log, colours)
+    start_usd = 0.0 if from_zero else min((p.usd for p in points), default=0.0)
+    said += _names(named, front, (low, high), start_usd, log, colours)
     return put(figure, traces, said, lines)
+
+
+def trials_per_dollar(points: Sequence[Point], metric: str, way: str, colours: Palette) -> go.Figure:
+    """`quality_per_dollar` of a sweep's trials, which cost about the same: the dollars begin where they do."""
+    figure = quality_per_dollar(points, metric, way, colours, from_zero=False)
+    return figure.update_xaxes(title_text="dollars of the trial ($)")
 
 
 def front_of(points: Sequence[Point], way: str) -> list[Point]:
@@ -274,13 +285,15 @@ def tint(colour: str, opacity: float) -> str:
 
 
 def _names(
-    points: Sequence[Point], front: Sequence[Point], y_range: tuple[float, float], log: bool, colours: Palette
-) -> Iterator[dict[str, Any]]:
+    points: Sequence[Point], front: Sequence[Point], y_range: tuple[float, float], start_usd: float, log: bool,
+    colours: Palette,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Each point's name beside it, to the left in the right half; names never lie on each other."""
     furthest = max((max(p.usd, p.forecast_usd or 0.0 if p.running else 0.0) for p in points), default=0.0)
+    middle_usd = (start_usd + furthest) / 2
     pixel = (y_range[1] - y_range[0]) / PLOT_PX
     for left in (True, False):
-        side = sorted((p for p in points if (p.usd > 0.5 * furthest) == left), key=lambda p: p.quality)
+        side = sorted((p for p in points if (p.usd > middle_usd) == left), key=lambda p: p.quality)
         places = apart([p.quality / pixel for p in side], LINE_PX)
         for point, place in zip(side, places, strict=True):
             who = identity(point.run_id, colours)

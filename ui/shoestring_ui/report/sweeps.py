@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import median
 
 from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
 
 from shoestring_ui import amounts, frames, takeaways, words
-from shoestring_ui.charts import quality_per_dollar
+from shoestring_ui.charts import trials_per_dollar
 from shoestring_ui.points import objectives, of_trials, quality_goal
 from shoestring_ui.report.pieces import chart, csv, section, table
 from shoestring_ui.report.subject import Subject
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
-from shoestring_ui.theme import Palette
 
 SWEEPS_AT_MOST = 3  # the newest
 
@@ -58,11 +58,8 @@ def _charts(about: Subject, sweep: Sweep, trials: list[Trial], runs: dict[int, R
     money = [column for column in ("cost/usd", "spent") if column in data]
     points, params = of_trials(sweep, done, runs, quality[0]), sorted({p for t in done for p in t.params})
 
-    def over_dollars(colours: Palette):
-        figure = quality_per_dollar(points, quality[1], quality[2], colours)
-        return figure.update_xaxes(title_text="dollars of the trial ($)", rangemode="normal")
-
     said = takeaways.of_points(points, quality[1], quality[2], "trials")
+    over_dollars = partial(trials_per_dollar, points, quality[1], quality[2])
     drawn = [chart(over_dollars, said, data, f"sweep-{sweep.id}", money)]
     halved = sweep_state.at_rungs(about.db, sweep)
     if halved:

@@ -12,7 +12,7 @@ from shoestring import queries, sweep_state
 from shoestring.records import Run, Sweep, Trial
 
 from shoestring_ui import amounts, frames, takeaways, verbs, words
-from shoestring_ui.charts import CURVES_UP_TO, front_of, quality_per_dollar
+from shoestring_ui.charts import CURVES_UP_TO, front_of, trials_per_dollar
 from shoestring_ui.points import objectives, of_trials, quality_goal
 from shoestring_ui.store import ask
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
@@ -82,8 +82,7 @@ def _charts(sweep: Sweep, trials: Sequence[Trial], runs: dict[int, Run]) -> None
     money = [c for c in ("cost/usd", "spent") if c in data]
     points = of_trials(sweep, done, runs, quality[0])
     section("Quality against dollars")
-    figure = quality_per_dollar(points, quality[1], quality[2], palette())
-    figure.update_xaxes(title_text="dollars of the trial ($)", rangemode="normal")
+    figure = trials_per_dollar(points, quality[1], quality[2], palette())
     chart(figure, takeaways.of_points(points, quality[1], quality[2], "trials"), lambda: data, "trials", money)
     halved = ask(sweep_state.at_rungs, sweep)
     if halved:
