@@ -244,6 +244,9 @@ def test_a_tie_is_called_a_tie():
     assert "a tie with b" in takeaways.of_ranking(tied)
     clear = rank([curve("a", 1, 0.100), curve("a", 2, 0.101), curve("b", 3, 0.204), curve("b", 4, 0.205)])
     assert "a is best, 50." in takeaways.of_ranking(clear)
+    many = rank([curve(name, 2 * n + i, 0.1 + n / 1e6 + 0.02 * i) for n, name in enumerate("abcdefgh") for i in (0, 1)])
+    names = many.places[0].tied_with
+    assert len(names) == 7 and f"{', '.join(names[:5])} and 2 more." in takeaways.of_ranking(many)
 
 
 def test_curves_are_compared_at_the_furthest_that_all_have_reached():

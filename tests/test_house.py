@@ -22,10 +22,11 @@ CEILING = 400
 LAYERS = [
     {"records", "codes", "errors", "garbage", "json_text"},
     # pure, or reading files only
-    {"file_lock", "home", "yaml_source", "faults", "request", "merge", "samplers", "spec_parts", "parts", "spec",
+    {"file_lock", "home", "yaml_source", "faults", "dotted", "resources", "request_parts", "request", "merge",
+     "samplers", "spec_parts", "parts", "spec",
      "schema", "resolve", "clone", "diff", "ranking", "rungs",
-     "speed", "prices", "experience", "calibration", "cost", "steps", "run_plan", "plan", "provenance", "tail",
-     "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
+     "speed", "prices", "experience", "calibration", "cost", "steps", "run_plan", "file_plan", "plan",
+     "provenance", "tail", "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
      "spending", "forecasts", "odds", "bands"},
     # state: SQL lives here
     {"stored", "tables", "rows", "bulk", "budgets", "db", "migrate", "states", "retries", "moves", "unbooked", "leases",

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from shoestring_trainer.data import DataSet
 from shoestring_trainer.prepare.procedural import procedural_set
+from test_resolve import DATA, requests
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -90,3 +91,16 @@ def run(argv: list[str]) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_an_experiment_that_names_no_model_is_the_recipe_that_won_the_benchmark():
+    usual = requests({"until": "{steps: 1000}"})[0]
+    ours = part("recipes").OURS.job(DATA, 0, [1000])
+    job = usual.probe()
+    for field in ("model", "objective", "optimizer", "batch_size", "caption_dropout", "ema_decay"):
+        assert getattr(job, field) == getattr(ours, field), field
+    (mine,), (theirs,) = job.stages, ours.stages
+    for field in ("mask", "lr", "warmup_steps", "cosine_to", "grad_clip", "noise"):
+        assert getattr(mine, field) == getattr(theirs, field), field
+    other = requests({"until": "{steps: 1000}", "lr": "1e-3", "ema_decay": "0.9"})[0]
+    assert (other.stages[0].lr, other.ema_decay, other.model) == (1e-3, 0.9, usual.model)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shoestring.diff import differences
-from shoestring.errors import UsageError
+from shoestring.errors import SpecInvalid, UsageError
 from shoestring.request import Request
 from shoestring.resolve import Facts, resolve, resolve_sweeps, value_at
 from shoestring.spec import spec_from_text
@@ -172,3 +172,9 @@ def test_a_difference_names_only_what_differs():
         "stages.1.lr": (1e-3, 2e-3),
         "seed": (0, 1),
     }
+
+
+def test_an_experiment_that_names_a_model_says_the_rest_itself():
+    with pytest.raises(SpecInvalid) as caught:
+        requests({"until": "{steps: 9}", "model": "{preset: spark}"})
+    assert [(fault.code, fault.message) for fault in caught.value.faults] == [("missing_field", "`stages` is missing")]

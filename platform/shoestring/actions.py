@@ -68,6 +68,7 @@ def draw(
         planned_usd=plan.usd.p50,
         reserved_usd=plan.usd.p90,
         provenance=provenance or {},
+        queue=plan.run.queue,
     )
     try:
         return submit(db, [one], runs_dir=runs_dir, fund=Fund(one.project), now=now)[0]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from shoestring.errors import Conflict
 from shoestring.records import Run
 from shoestring.request import Request
+from shoestring.resources import ANY_MACHINE
 from shoestring.spec_parts import SPEC_VERSION
 
 WIDTH = 100
@@ -20,7 +21,10 @@ _PLAIN = re.compile(r"[A-Za-z_]([A-Za-z0-9_./ -]*[A-Za-z0-9_./-])?")  # needs no
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 # What stands beside the experiment, or goes without saying.
 _OUTSIDE = {"name", "experiment", "project", "data", "stage_sets", "hardware", "code_digest", "max_usd"}
-_EMPTY: tuple[Any, ...] = ("tags", []), ("notes", ""), ("priority", 0)
+_EMPTY: tuple[Any, ...] = (
+    *(("tags", []), ("notes", ""), ("priority", 0)),
+    *(("queue", "default"), ("resources", ANY_MACHINE.model_dump(mode="json"))),
+)
 
 
 def experiments_yaml(run: Run) -> str:

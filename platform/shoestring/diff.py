@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _MISSING = object()
-# Always different, and never the reason to look.
-_NAMES = {"name", "experiment"}
+# Always different, or about where it runs; never the reason to look.
+_NAMES = {"name", "experiment", "queue", "resources"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Difference:
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
     """Every path whose values differ, in the order of `a`, then what only `b` has."""
-    return [d for d in _walk("", a, b) if d.path not in _NAMES]
+    return [d for d in _walk("", a, b) if d.path.split(".")[0] not in _NAMES]
 
 
 def _walk(path: str, a: Any, b: Any) -> list[Difference]:

@@ -69,8 +69,9 @@ class Dispatcher(Worker):
         *,
         max_jobs: int = 1,
         patience: Patience = Patience(),
+        queue: str = "default",
     ) -> None:
-        super().__init__(home, db, executor, tracker, pace)  # type: ignore[arg-type]
+        super().__init__(home, db, executor, tracker, pace, queue=queue)  # type: ignore[arg-type]
         self.id = MARK + self.id
         self.slurm, self.max_jobs, self.patience = executor, max_jobs, patience
         self.flights: list[Flight] = []
@@ -92,7 +93,8 @@ class Dispatcher(Worker):
         if problems := self.slurm.check(Compute()):
             raise EnvironmentProblem("; ".join(problems), "sinfo shows what Slurm has; give one with --partition")
         worked, self._show = Worked(), show
-        runs.register(self.db, self.id, f"Slurm {self.slurm.options.partition}".strip(), 0.0)
+        self.room = self._look()
+        runs.register(self.db, self.id, f"Slurm {self.slurm.options.partition}".strip(), 0.0, self.room)
         self._strike_off_the_dead()
         idle_since = time.monotonic()
         with self._signals():
@@ -123,9 +125,12 @@ class Dispatcher(Worker):
     def _fill(self) -> bool:
         """Claim and submit until there are `max_jobs` or Slurm is silent; say whether the queue had nothing more."""
         while len(self.flights) < self.max_jobs and not self.interrupt.level:
-            room = self._room()
+            room = self._look()
             if room is None:
                 break
+            if room != self.room:
+                self.room = room
+                self._insist(lambda room=room: runs.offer(self.db, self.id, room))  # type: ignore[misc]
             lease = self._claim(room)
             if lease is None:
                 return True
@@ -144,13 +149,14 @@ class Dispatcher(Worker):
                 self._end(lease, Result(lease.token, "failed", error.failure_class, str(error), 0))
             return None
         launch = Launch(
-            Path(run.run_dir), lease.token, int(lease.lease_s), compute, run.id, lease.nonce, self.id
+            Path(run.run_dir), lease.token, int(lease.lease_s), compute, run.id, lease.nonce, self.id,
+            run.cpus, run.memory_gb,
         )  # fmt: skip
         flight = Flight(self.db, lease, launch, self.pace.beat_s)
         self.flights.append(flight)
         return flight
 
-    def _room(self) -> runs.Room | None:
+    def _look(self) -> runs.Room | None:
         """The most that one node offers; None while Slurm is silent or an earlier submission is not through."""
         nodes: list[Node] = []
         with contextlib.suppress(Silent):
@@ -158,7 +164,8 @@ class Dispatcher(Worker):
         if not nodes or any(flight.job is None and not flight.begun for flight in self.flights):
             return None
         gpus, cpus, memory_gb = (max(column) for column in zip(*nodes, strict=True))
-        return runs.Room(gpus=int(gpus), gpu_memory_gb=1e6, cpus=int(cpus), memory_gb=memory_gb)
+        any_gb = 1e6  # of a GPU: Slurm does not say how much it has
+        return runs.Room(self.queue, int(gpus), any_gb, int(cpus), memory_gb)
 
     def _submit(self, flight: Flight) -> None:
         """Have a job for it, or try again at the next look. What Slurm refuses is a failure of the run's."""

@@ -23,7 +23,8 @@ from shoestring.faults import did_you_mean
 from shoestring.home import Home
 from shoestring.plan import RunPlan, Survey, extend_plan, read_data
 from shoestring.records import Run
-from shoestring.request import NAME, Request
+from shoestring.request import Request
+from shoestring.request_parts import NAME
 from shoestring.showcase import start_from
 
 
@@ -60,7 +61,7 @@ def import_weights(home: Home, db: Database, source: Source, project: str, prove
     spec_hash = hashlib.sha256(json.dumps([origin["sha256"], data.digest, told]).encode()).hexdigest()
     root = home.runs / f"import-{spec_hash[:12]}"
     name = source.name or re.sub(r"[^a-z0-9._-]+", "-", source.file.stem.lower()).strip("-._")[:64] or "imported"
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise UsageError(f"--name {name!r}", "lower-case letters, digits, dots, dashes and underscores, at most 64")
     run_name, facts = f"{name}/{origin['sha256'][:8]}", {}
     if not RunDir(root).published():

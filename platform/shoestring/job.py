@@ -33,6 +33,8 @@ class Request(Interrupt):
 class JobWorker(Worker):
     """A worker for one run, which was claimed for it."""
 
+    takes_from_queue = False
+
     def __init__(self, db: Database, file: JobFile) -> None:
         home, pace = Home(Path(file.root), Path(file.state)), Pace(file.lease_s, file.lease_s / BEATS_PER_LEASE)
         super().__init__(home, db, LocalExecutor(), pace=pace)

@@ -31,6 +31,7 @@ from shoestring import records, rows
 from shoestring.db import Database
 from shoestring.errors import LeaseLost
 from shoestring.moves import MOVE, move, note
+from shoestring.resources import Room
 from shoestring.retries import MAX_BACKOFF_S, PAUSING, Counts, Verdict, judge
 from shoestring.states import LEASED, path
 from shoestring.tables import DUE, HELD, attempts, budgets, runs
@@ -50,17 +51,6 @@ class Lease:
     worker_id: str
     lease_s: float
     run: records.Run = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a worker offers a run: its whole machine (see `claim`)."""
-
-    queue: str = "default"
-    gpus: int = 0
-    gpu_memory_gb: float = 0.0
-    cpus: int = 1024
-    memory_gb: float = 1e6
 
 
 def claim(

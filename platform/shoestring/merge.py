@@ -12,7 +12,7 @@ from shoestring_trainer.presets import PRESETS
 
 from shoestring.errors import Fault
 from shoestring.faults import at, did_you_mean, enough
-from shoestring.request import CADENCES, UNTIL
+from shoestring.request_parts import CADENCES, UNTIL
 from shoestring.yaml_source import MAX_DEPTH, Node, kind_of, shown
 
 MAX_RUNS = 1000
@@ -142,6 +142,22 @@ def _n_points(matrix: Node | None) -> int:
     """How many combinations a matrix asks for; 1 without one, or with one that is none."""
     axes = matrix.value.values() if matrix is not None and isinstance(matrix.value, dict) else ()
     return math.prod(len(axis.value) for axis in axes if isinstance(axis.value, list))
+
+
+# Trained where an experiment names no model: what two cores learn most with (`benchmarks/quality.py`, `docs/log.md`).
+USUAL = {
+    "model": {"preset": "hourglass"},
+    "objective": {"kind": "edm", "sigma_data": 1.0},
+    "stages": [{"mask": {"kind": "none"}}],
+    "lr": 2e-3, "warmup_steps": 20, "cosine_to": 0.02, "grad_clip": 1.0,
+    "noise": {"p_mean": 0.0, "p_std": 1.0, "spread": True},
+    "batch_size": 16, "caption_dropout": 0.1, "ema_decay": 0.998,
+}  # fmt: skip
+
+
+def with_usual(node: Node) -> Node:
+    """An experiment without `model` over the usual recipe; one that names a model says the rest itself."""
+    return node if node.get("model") else overlay(node_of(USUAL, node), node)
 
 
 def with_preset(file: str, node: Node, faults: list[Fault]) -> Node:

@@ -15,13 +15,14 @@ from shoestring.calibration import machine, read_calibration, usable_cores
 from shoestring.cost import Costs, assumed_flops_per_s
 from shoestring.errors import EnvironmentProblem, Fault, NotFound, SpecInvalid
 from shoestring.faults import at, did_you_mean, distinct
+from shoestring.file_plan import FilePlan, SweepPlan
 from shoestring.garbage import uncollected
 from shoestring.home import Home
 from shoestring.prices import PriceRow, read_prices
 from shoestring.provenance import code_digest, hardware
 from shoestring.request import Request
 from shoestring.resolve import Facts, SweepRequest, resolve, resolve_sweeps
-from shoestring.run_plan import FilePlan, PlanRefused, RunPlan, SweepPlan, extend_plan, plan_request
+from shoestring.run_plan import PlanRefused, RunPlan, extend_plan, plan_request
 from shoestring.sets import DescribedSet
 from shoestring.spec import Spec, read_spec, spec_from_text
 from shoestring.yaml_source import Node

@@ -11,7 +11,7 @@ from shoestring_trainer.config import Frozen, Price
 
 from shoestring.errors import SpecInvalid
 from shoestring.faults import from_validation
-from shoestring.request import Name
+from shoestring.request_parts import Name
 from shoestring.yaml_source import load
 
 SHIPPED = Path(__file__).with_name("prices.yaml")

@@ -117,7 +117,8 @@ def _gpus() -> list[dict[str, Any]]:
         text = subprocess.run(query, capture_output=True, timeout=10, check=True, text=True).stdout
         rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
         return [
-            {"name": name, "memory_gb": round(float(mib) / 1024, 1), "driver": version} for name, mib, version in rows
+            {"name": name, "memory_gb": round(float(mib) * 2**20 / 1e9, 1), "driver": version}
+            for name, mib, version in rows
         ]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []

@@ -64,6 +64,11 @@ class Run:
     spec_version: int = SPEC_VERSION
     engine: str = ""  # what carries or carried its last attempt: "local", "slurm"
     handle: str = ""  # the engine's number of that attempt's job
+    queue: str = "default"  # only workers that serve it take the run
+    gpus: int = 0  # the least that it needs, as all below; 1 GB = 10⁹ bytes
+    gpu_memory_gb: float = 0.0  # of each GPU
+    cpus: int = 1
+    memory_gb: float = 0.0
     unreadable: str = ""  # "config: …": what of the row could not be read, and is empty here
 
     def __hash__(self) -> int:  # equal runs have the same; what is in JSON has none
@@ -78,6 +83,15 @@ class Run:
     def job(self) -> str:
         """Whose job carries it, or carried its last attempt, in words; "" where no engine did."""
         return f"{self.engine.capitalize()} job {self.handle}" if self.handle else ""
+
+    @property
+    def needs(self) -> str:
+        """The least it needs, in words: `4 GPUs of 40 GB, 8 cores, 64 GB of memory`; "" where any machine will do."""
+        size = f" of {self.gpu_memory_gb:g} GB" if self.gpu_memory_gb else ""
+        gpus = f"{self.gpus} GPU{'s' if self.gpus > 1 else ''}{size}" if self.gpus else ""
+        cpus = f"{self.cpus} cores" if self.cpus > 1 else ""
+        memory = f"{self.memory_gb:g} GB of memory" if self.memory_gb else ""
+        return ", ".join(part for part in (gpus, cpus, memory) if part)
 
     @property
     def due(self) -> float:

@@ -119,6 +119,8 @@ def _request(spec: Spec, experiment: Experiment, seed: int, facts: Facts, faults
         "tags": recipe.tags,
         "notes": recipe.notes,
         "priority": recipe.priority,
+        "queue": recipe.queue,
+        "resources": recipe.resources,
         "max_usd": recipe.budget.max_usd if recipe.budget else None,
     }
     try:

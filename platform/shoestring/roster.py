@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 from sqlalchemy import insert, update
@@ -13,6 +15,7 @@ from sqlalchemy import insert, update
 from shoestring.db import Database
 from shoestring.errors import LeaseLost
 from shoestring.moves import note
+from shoestring.resources import Room
 from shoestring.rows import micro
 from shoestring.tables import workers
 
@@ -38,8 +41,19 @@ def provably_dead(worker_id: str) -> bool:
         return False
 
 
-def register(db: Database, worker_id: str, hardware: str, usd_per_hour: float, *, now: float | None = None) -> None:
-    """Put a worker on the roster. `worker_id` comes from `new_worker_id`."""
+def register(
+    db: Database,
+    worker_id: str,
+    hardware: str,
+    usd_per_hour: float,
+    room: Room | None = Room(),
+    *,
+    now: float | None = None,
+) -> None:
+    """Put a worker on the roster, with what it offers a run (None: it takes none from any queue).
+
+    `worker_id` comes from `new_worker_id`.
+    """
     at = db.now(now)
     host, _, pid, *_ = worker_id.split(":")
     with db.write() as conn:
@@ -50,11 +64,22 @@ def register(db: Database, worker_id: str, hardware: str, usd_per_hour: float, *
                 pid=int(pid),
                 hardware=hardware,
                 micro_per_hour=micro(usd_per_hour),
+                **_offered(room),
                 started_at=at,
                 beat_at=at,
             )
         )
         note(conn, at, "worker_started", None, worker=worker_id)
+
+
+def offer(db: Database, worker_id: str, room: Room | None) -> None:
+    """Say that a worker offers a run something else from now on."""
+    with db.write() as conn:
+        conn.execute(update(workers).where(workers.c.id == worker_id).values(**_offered(room)))
+
+
+def _offered(room: Room | None) -> dict[str, Any]:
+    return {"queue": None} if room is None else asdict(room)
 
 
 def report(db: Database, worker_id: str, run_id: int | None = None, *, now: float | None = None) -> str:

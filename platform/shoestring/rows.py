@@ -95,6 +95,11 @@ def run(row: Row[Any]) -> records.Run:
         spec_version=row.spec_version,
         engine=row.engine,
         handle=row.handle,
+        queue=row.queue,
+        gpus=row.gpus,
+        gpu_memory_gb=row.gpu_memory_gb,
+        cpus=row.cpus,
+        memory_gb=row.memory_gb,
         unreadable="; ".join(f"{name}: {why}" for name, why in flaws.items() if why),
     )
 

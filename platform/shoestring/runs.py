@@ -37,7 +37,6 @@ from shoestring.leases import (
     STANDING,
     Lease,
     Reaper,
-    Room,
     claim,
     end_attempt,
     lost,
@@ -45,14 +44,16 @@ from shoestring.leases import (
     reap_one,
 )
 from shoestring.moves import MOVE, move, note
-from shoestring.roster import leave, new_worker_id, provably_dead, register, report
+from shoestring.resources import Room
+from shoestring.roster import leave, new_worker_id, offer, provably_dead, register, report
 from shoestring.states import ACTIVE, EDGES, LEASED
 from shoestring.tables import attempts, checkpoints, events, metrics, runs
 
 __all__ = [
     "EDGES", "LEASE_S", "WARN_AT", "Beat", "Lease", "MetricPoint", "Reaper", "Room",
     "add_checkpoint", "beat", "claim", "finish", "hand_over", "leave", "mark_checkpoint", "new_worker_id",
-    "provably_dead", "reap_one", "record", "register", "release", "report", "rest", "start", "stopping", "tell",
+    "offer", "provably_dead", "reap_one", "record", "register", "release", "report", "rest", "start", "stopping",
+    "tell",
 ]  # fmt: skip
 
 # (key, step, value, images, flops, usd, seconds): a value with every possible x-axis beside it; `tail.Point` is one

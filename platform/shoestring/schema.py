@@ -7,7 +7,7 @@ from typing import Any
 from shoestring_trainer.presets import PRESETS
 
 from shoestring.merge import STAGE_DEFAULTS
-from shoestring.request import NAME
+from shoestring.request_parts import NAME
 from shoestring.spec_parts import ExperimentSpec, FileSpec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,7 +10,15 @@ from pydantic import ValidationError
 from shoestring.errors import Fault, SpecInvalid
 from shoestring.faults import at, did_you_mean, distinct, enough, from_validation
 from shoestring.home import Home
-from shoestring.merge import MAX_RUNS, STAGE_DEFAULTS, Family, node_of, with_preset, with_stage_defaults
+from shoestring.merge import (
+    MAX_RUNS,
+    STAGE_DEFAULTS,
+    Family,
+    node_of,
+    with_preset,
+    with_stage_defaults,
+    with_usual,
+)
 from shoestring.parts import Parts
 from shoestring.spec_parts import SPEC_VERSION, ExperimentSpec, FileSpec, SweepSpec
 from shoestring.yaml_source import MAX_FAULTS, Document, Node, bad_character, load, parse, shown
@@ -90,7 +98,7 @@ def _experiments(file: str, root: Node, project_root: Path, faults: list[Fault])
     n_stages = 0
     prompts, parts = Prompts(file, project_root.resolve(), faults), Parts()
     for name, node in Family(file, _with_mapping_defaults(root), faults).members():
-        node = with_stage_defaults(with_preset(file, prompts.filled_in(node), faults))
+        node = with_stage_defaults(with_preset(file, with_usual(prompts.filled_in(node)), faults))
         n_stages += _length(node.get("stages")) * _length(node.get("seeds"))
         if n_stages > MAX_STAGES:
             what = f"more than {MAX_STAGES} stages in all runs"

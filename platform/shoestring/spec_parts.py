@@ -10,7 +10,9 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from shoestring_trainer.config import Frozen
 
-from shoestring.request import Name, Recipe, Seed, Until, Usd
+from shoestring.request import Recipe
+from shoestring.request_parts import Name, Seed, Until, Usd
+from shoestring.resources import ANY_MACHINE, Resources
 from shoestring.samplers import SamplerSpec
 from shoestring.sets import DescribedSet
 
@@ -33,6 +35,8 @@ class ExperimentSpec(Recipe):
     tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field(default=(), max_length=32)
     notes: str = Field(default="", max_length=10_000)
     priority: int = Field(default=0, ge=-1000, le=1000, description="bigger is sooner; a point is an hour of waiting")
+    queue: Name = Field(default="default", description="taken by workers that serve it alone: shoestring work --queue")
+    resources: Resources = Field(default=ANY_MACHINE, description="the least that it needs of a machine")
     budget: Budget | None = Field(
         default=None, description="cap on this run's actual dollars; reaching it pauses the run"
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from shoestring_trainer.config import MAX_STEPS
 
 from shoestring.cost import RunOverheads
-from shoestring.request import Cadence, Every, Request
+from shoestring.request import Every, Request
+from shoestring.request_parts import Cadence
 
 BISECTIONS = 64
 

@@ -18,6 +18,7 @@ from shoestring.db import Database, retried, take_turns
 from shoestring.errors import Conflict, NotFound
 from shoestring.garbage import uncollected
 from shoestring.moves import note
+from shoestring.resources import ANY_MACHINE, Resources
 from shoestring.rows import micro
 from shoestring.tables import checkpoints, dependencies, events, runs
 
@@ -53,6 +54,7 @@ class Submission:
     provenance: dict[str, Any] = field(default_factory=dict)
     depends_on: tuple[int, ...] = ()
     queue: str = "default"
+    resources: Resources = ANY_MACHINE
 
     @property
     def promised_usd(self) -> float:
@@ -105,6 +107,8 @@ def submission(plan: RunPlan, **origin: Any) -> Submission:
         max_usd=request.max_usd,
         planned_usd=plan.usd.p50,
         reserved_usd=plan.usd.p90,
+        queue=request.queue,
+        resources=request.resources,
         **origin,
     )
 
@@ -215,6 +219,8 @@ def record_import(
 
 def _values(one: Submission, generation: int) -> dict[str, Any]:
     """The columns that say what was asked for."""
+    compute, least = one.config.compute, one.resources
+    gpus = compute.processes if compute.device == "cuda" else 0
     return {
         "name": one.name,
         "experiment": one.experiment,
@@ -232,7 +238,10 @@ def _values(one: Submission, generation: int) -> dict[str, Any]:
         "tags": list(one.tags),
         "priority": checked_priority(one.priority),
         "queue": one.queue,
-        "gpus": one.config.compute.processes if one.config.compute.device == "cuda" else 0,
+        "gpus": gpus,
+        "gpu_memory_gb": least.gpu_memory_gb if gpus else 0.0,
+        "cpus": least.cpus,
+        "memory_gb": least.memory_gb,
         "n_steps": one.config.n_steps,
         "planned_micro": micro(one.planned_usd),
         "reserved_micro": micro(one.promised_usd),

@@ -47,6 +47,10 @@ def _count(name: str, default: int = 0) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text(str(default)))
 
 
+def _size(name: str) -> Column[float]:
+    return Column(name, Float(53), nullable=False, server_default=text("0"))
+
+
 def _micro(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default=text("0"))
 
@@ -100,9 +104,9 @@ runs = Table(
     _count("priority"),
     _text("queue", "default"),
     _count("gpus"),
-    Column("gpu_memory_gb", Float(53), nullable=False, server_default=text("0")),
+    _size("gpu_memory_gb"),
     _count("cpus", 1),
-    Column("memory_gb", Float(53), nullable=False, server_default=text("0")),
+    _size("memory_gb"),
     _time("run_after", nullable=False),
     Column("state", String(16), nullable=False),
     _text("reason"),
@@ -220,6 +224,12 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     _text("hardware"),
     _micro("micro_per_hour"),
+    # what it offers a run; no queue: it takes none from any
+    Column("queue", Text),
+    _count("gpus"),
+    _size("gpu_memory_gb"),
+    _count("cpus"),
+    _size("memory_gb"),
     _text("state", "idle"),
     _text("want", "run"),
     Column("run_id", Integer, ForeignKey("runs.id")),

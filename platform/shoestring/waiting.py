@@ -7,16 +7,17 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, or_, select
 
 from shoestring.db import Database
 from shoestring.leases import projects_without_money, ready
 from shoestring.ledger import ALIVE_S
 from shoestring.moves import unmet
 from shoestring.records import AGE_S, Run
+from shoestring.resources import Room
 from shoestring.tables import DUE, QUEUED, runs, workers
 
 
@@ -26,8 +27,8 @@ class Facts:
 
     broke: frozenset[str]  # projects without money
     n_alive: int
-    n_taking: int  # of them, those that take another run
-    rows: Mapping[int, Row[Any]]  # by run: run_after, queue, gpus, due, ready
+    rooms: tuple[Room, ...]  # what those of them offer that take another run
+    rows: Mapping[int, Row[Any]]  # by run: run_after, queue, due, ready
     # queue → priority → (due, id) of the runs that may be claimed, in the order of claims, as far as is asked
     lines: dict[str, dict[int, list[tuple[float, int]]]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -73,8 +74,12 @@ def _why_queued(run: Run, facts: Facts) -> str:
         return f"waits until {until} after {run.reason or 'a failure'}"
     if not facts.n_alive:
         return "no worker is alive: run `shoestring work`"
-    if not facts.n_taking:
-        return "every worker is draining: run `shoestring work`"
+    if not facts.rooms:
+        return "every worker is draining or has a run of its own: run `shoestring work`"
+    if not any(room.queue == run.queue for room in facts.rooms):
+        return f"no living worker serves queue {run.queue}: run `shoestring work --queue {run.queue}`"
+    if not any(room.holds(run) for room in facts.rooms):
+        return f"needs {run.needs}; no living worker has that: run `shoestring work` where it is"
     n, first_due = _ahead(run, row.due, facts.lines[row.queue])
     if n["higher"]:
         return f"behind {_runs(n['higher'])} with higher priority"
@@ -86,15 +91,16 @@ def _why_queued(run: Run, facts: Facts) -> str:
             f"behind {_runs(n['lower'])} with lower priority that waited longer: an hour makes up for a point of "
             f"priority, {enough} would put it first"
         )
-    return "next in line" + (f", for a worker with {row.gpus} GPUs" if row.gpus else "")
+    return "next in line"
 
 
 def _facts(conn: Connection, queued: Sequence[int], at: float) -> Facts:
-    beating = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= at - ALIVE_S)
-    alive, taking = conn.scalar(beating), conn.scalar(beating.where(workers.c.want != "drain"))
-    columns = (runs.c.id, runs.c.run_after, runs.c.queue, runs.c.gpus, DUE.label("due"), ready(at).label("ready"))
+    beating = select(workers.c.want, *(workers.c[one.name] for one in fields(Room)))
+    alive = conn.execute(beating.where(workers.c.state != "gone", workers.c.beat_at >= at - ALIVE_S)).all()
+    rooms = tuple(Room(*room) for want, *room in alive if want != "drain" and room[0] is not None)
+    columns = (runs.c.id, runs.c.run_after, runs.c.queue, DUE.label("due"), ready(at).label("ready"))
     rows = {row.id: row for row in conn.execute(select(*columns).where(runs.c.id.in_(queued)))}
-    facts = Facts(frozenset(projects_without_money(conn)), alive or 0, taking or 0, rows)
+    facts = Facts(frozenset(projects_without_money(conn)), len(alive), rooms, rows)
     for queue in {row.queue for row in rows.values()}:
         last, last_id = max((row.due, row.id) for row in rows.values() if row.queue == queue)
         upto = and_(last >= DUE, or_(last > DUE, runs.c.id <= last_id))  # runs submitted at once are due at once

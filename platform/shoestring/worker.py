@@ -41,10 +41,21 @@ class Worked:
 class Worker:
     """One process of the pool. `work` returns when the queue is empty, time is up, it is drained or interrupted."""
 
+    takes_from_queue = True
+
     def __init__(
-        self, home: Home, db: Database, executor: LocalExecutor, tracker: Tracker | None = None, pace: Pace = Pace()
+        self,
+        home: Home,
+        db: Database,
+        executor: LocalExecutor,
+        tracker: Tracker | None = None,
+        pace: Pace = Pace(),
+        *,
+        queue: str = "default",
     ) -> None:
         self.home, self.db, self.executor, self.tracker, self.pace = home, db, executor, tracker, pace
+        self.queue = queue
+        self.room: runs.Room | None = None  # what it offers a run, once it is known
         self.id = runs.new_worker_id()
         self.interrupt = Interrupt()
         self._reaper = runs.Reaper(pace.lease_s, runs.provably_dead)
@@ -67,9 +78,10 @@ class Worker:
         """
         worked = Worked()
         facts = provenance.hardware()
-        runs.register(self.db, self.id, provenance.hardware_name(facts), _usd_per_hour(self.home))
+        self.room = room = _room(facts, self.queue)
+        offered = room if self.takes_from_queue else None
+        runs.register(self.db, self.id, provenance.hardware_name(facts), _usd_per_hour(self.home), offered)
         self._insist(self._strike_off_the_dead)
-        room = _room(facts)
         idle_since = time.monotonic()
         with self._signals():
             try:
@@ -113,16 +125,18 @@ class Worker:
         for run in queries.runs(self.db, state="queued"):
             cap = queries.budget(self.db, run.project)
             affordable = cap is None or queries.spent(self.db, run.project) < cap
-            if run.failures and affordable and not self._lacks(run):
+            if run.failures and affordable and self._may_have(run):
                 return True
         return False
 
-    def _lacks(self, run: Run) -> list[str]:
-        """What `run` needs and this machine has not; nothing for a poisonous one, which only has to be claimed."""
+    def _may_have(self, run: Run) -> bool:
+        """Say whether this worker can have `run` once it is due; a poisonous one only has to be claimed."""
+        if self.room and not self.room.holds(run):
+            return False
         try:
-            return self.executor.check(stored_config(run).compute)
+            return not self.executor.check(stored_config(run).compute)
         except Poisonous:
-            return []
+            return True
 
     def _attempt(self, lease: runs.Lease, show: Callable[[Progress], None]) -> str:
         self._run_id = lease.run_id
@@ -186,11 +200,11 @@ class Worker:
                 signal.signal(number, handler)
 
 
-def _room(facts: dict[str, Any]) -> runs.Room:
-    """What this machine offers a run."""
+def _room(facts: dict[str, Any], queue: str) -> runs.Room:
+    """What this machine offers a run of the queue."""
     gpus = facts["gpus"]
     memory_gb = min((gpu["memory_gb"] for gpu in gpus), default=0.0)
-    return runs.Room(gpus=len(gpus), gpu_memory_gb=memory_gb, cpus=facts["cores"], memory_gb=facts["ram_gb"])
+    return runs.Room(queue, len(gpus), memory_gb, facts["cores"], facts["ram_gb"])
 
 
 def _usd_per_hour(home: Home) -> float:

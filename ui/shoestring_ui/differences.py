@@ -7,8 +7,8 @@ from typing import Any
 
 from shoestring.records import Run
 
-# How a run is called or filed, not what it is.
-NAMES = frozenset({"name", "experiment", "tags", "notes", "priority", "version"})
+# How a run is called, filed or scheduled, not what it is.
+NAMES = frozenset({"name", "experiment", "tags", "notes", "priority", "queue", "resources", "version"})
 TELLING = ("mask.ratio", "mask.place", "mask.kind", "experts.count", "model.", "lr", "batch_size", "until.")
 
 

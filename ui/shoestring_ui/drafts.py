@@ -18,11 +18,8 @@ project: NAME
 data: SET            # the folder data/SET
 budget: {max_usd: 0.01}
 experiments:
-  dense:
-    model: {preset: nano}
+  first:             # no model is named, so it is the recipe that a small budget learns most with (docs/spec.md)
     until: {usd: 0.001}
-    lr: 1e-3
-    stages: [{mask: {kind: none}}]
 """
 
 

@@ -16,6 +16,7 @@ from shoestring_ui.charts import Point, front_of
 from shoestring_ui.curve_charts import X_AXES
 from shoestring_ui.differences import short, shown
 from shoestring_ui.reaches import Goal
+from shoestring_ui.words import few
 
 
 def of_points(points: Sequence[Point], metric: str, way: str, noun: str = "runs") -> str:
@@ -71,9 +72,7 @@ def of_ranking(ranking: Ranking) -> str:
     if len(ranking.places) == 1:
         return f"{at}, {first.experiment} is alone with {ranking.metric} {value(first.value)}."
     if first.tied_with:
-        *most, last = first.tied_with
-        others = f"{', '.join(most)} and {last}" if most else last
-        return f"{at}, {first.experiment} is ahead, but not beyond the noise: a tie with {others}."
+        return f"{at}, {first.experiment} is ahead, but not beyond the noise: a tie with {few(first.tied_with)}."
     gap = abs(first.value - ranking.places[1].value) / abs(ranking.places[1].value or 1)
     return f"{at}, {first.experiment} is best, {100 * gap:.1f} % ahead of {ranking.places[1].experiment}."
 

@@ -36,6 +36,12 @@ def figures(items: Sequence[Figure]) -> str:
     return f"<dl class='figures'>{cells}</dl>"
 
 
+def few(names: Sequence[str], most: int = 5) -> str:
+    """`a, b and c`; of many the first `most`, and how many more there are."""
+    *first, last = (*names[:most], f"{len(names) - most} more") if len(names) > most else names or ("",)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def swatch(run_id: int, colours: Palette) -> str:
     """A run's dash and symbol in its colour, as an image that says nothing to a screen reader."""
     who = identity(run_id, colours)

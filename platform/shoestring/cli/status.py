@@ -116,6 +116,8 @@ def _show_one(db: Database, which: str, json_: bool) -> None:
         if event.kind.endswith("_skipped"):
             what = event.kind.removesuffix("_skipped")
             say(f"  no room for the {what} of step {event.detail.get('step')}: {event.detail.get('detail')}")
+    if run.needs or run.queue != "default":
+        say("  " + ", ".join(part for part in (f"queue {run.queue}", run.needs and f"needs {run.needs}") if part))
     if run.job:
         say(f"  {run.job}")
     say(f"  folder {run.run_dir}")

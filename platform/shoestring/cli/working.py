@@ -31,13 +31,17 @@ def register(app: typer.Typer) -> None:
 
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when nothing is left to do.")]
 IdleExit = Annotated[float | None, typer.Option("--idle-exit", min=0, help="End after S idle seconds.")]
+Queue = Annotated[str, typer.Option("--queue", help="Take only runs of this queue.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 
-def work(until_empty: UntilEmpty = False, idle_exit: IdleExit = None, json_: Json = False) -> None:
+def work(
+    until_empty: UntilEmpty = False, idle_exit: IdleExit = None, queue: Queue = "default", json_: Json = False
+) -> None:
     """Claim runs and train them, one at a time. Ctrl-C checkpoints the run and gives it back; a second one kills."""
+    queue = _known(queue)
     home, db = open_project()
-    worker = _worker(home, db, _tracker(home, db))
+    worker = _worker(home, db, _tracker(home, db), queue)
     _conclude(_watch(worker, json_, until_empty=until_empty, idle_exit_s=idle_exit), json_)
 
 
@@ -50,10 +54,13 @@ def dispatch(
     time: Annotated[
         str, typer.Option("--time", help="Time limit of a job; 2 minutes before it the run is saved.")
     ] = "",
-    cpus: Annotated[int, typer.Option("--cpus", help="Cores for each process of a run.")] = 1,
-    memory_gb: Annotated[float, typer.Option("--memory-gb", help="Memory of a job; 0: the partition's own.")] = 0.0,
+    cpus: Annotated[int, typer.Option("--cpus", help="Cores for each process of a run; more where it asks.")] = 1,
+    memory_gb: Annotated[
+        float, typer.Option("--memory-gb", help="Memory of a job, more where its run asks; 0: the partition's own.")
+    ] = 0.0,
     until_empty: UntilEmpty = False,
     idle_exit: IdleExit = None,
+    queue: Queue = "default",
     json_: Json = False,
 ) -> None:
     """Claim runs and submit one engine job for each. Ctrl-C gives back what has not begun; the rest goes on alone."""
@@ -63,14 +70,14 @@ def dispatch(
         raise UsageError(
             f"there is no engine {engine!r} to dispatch to", "slurm; on others start workers: docs/engines.md"
         )
-    options = SlurmOptions(partition, account, qos, time, cpus, memory_gb)
+    options, queue = SlurmOptions(partition, account, qos, time, cpus, memory_gb), _known(queue)
     home, db = open_project()
     if db.path is not None:
         print("warning: an SQLite database serves one machine: with several nodes use PostgreSQL", file=sys.stderr)
     from shoestring.dispatcher import Dispatcher
 
     executor = SlurmExecutor(home, db.url.render_as_string(hide_password=False), options)
-    dispatcher = Dispatcher(home, db, executor, _tracker(home, db), max_jobs=max_jobs)
+    dispatcher = Dispatcher(home, db, executor, _tracker(home, db), max_jobs=max_jobs, queue=queue)
     _conclude(_watch(dispatcher, json_, until_empty=until_empty, idle_exit_s=idle_exit), json_)
 
 
@@ -108,11 +115,22 @@ def work_until(home: Home, db: Database, run_ids: Sequence[int]) -> None:
         raise KeyboardInterrupt
 
 
-def _worker(home: Home, db: Database, tracker: Tracker | None = None) -> Worker:
+def _known(queue: str) -> str:
+    """The name of a queue. Raises UsageError for what is none."""
+    import re
+
+    from shoestring.request_parts import NAME
+
+    if not re.fullmatch(NAME, queue):
+        raise UsageError(f"--queue {queue!r}", "lower-case letters, digits, dots, dashes and underscores, at most 64")
+    return queue
+
+
+def _worker(home: Home, db: Database, tracker: Tracker | None = None, queue: str = "default") -> Worker:
     from shoestring.executors.local import LocalExecutor
     from shoestring.worker import Worker
 
-    return Worker(home, db, LocalExecutor(), tracker)
+    return Worker(home, db, LocalExecutor(), tracker, queue=queue)
 
 
 def _tracker(home: Home, db: Database) -> Tracker:

@@ -30,7 +30,8 @@ TRAINER = "shoestring_trainer.train"
 class Launch:
     """One attempt to start: the run folder with its config.json, the fencing token, where to compute.
 
-    An engine's job takes the run over by itself, so it is also told which run it is and who made the claim.
+    An engine's job takes the run over by itself, so it is also told which run it is and who made the claim; the engine
+    is asked for what the run needs.
     """
 
     run_dir: Path
@@ -40,6 +41,8 @@ class Launch:
     run_id: int = 0
     nonce: str = ""
     owner: str = ""
+    cpus: int = 1
+    memory_gb: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ NODES_S = 60.0  # how long a look at the nodes is good for
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """What every job asks of Slurm beside the run's own needs. Raises UsageError for what is no plain name."""
+    """What every job asks of Slurm, or more where its run does. Raises UsageError for what is no plain name."""
 
     partition: str = ""
     account: str = ""
     qos: str = ""
     time_limit: str = ""  # as Slurm writes it: minutes, h:m:s, d-h
     cpus: int = 1  # for each process of a run
-    memory_gb: float = 0.0  # for the whole job; 0: what the partition gives
+    memory_gb: float = 0.0  # for the whole job, 1 GB = 10⁹ bytes; 0: what the partition gives
     warn_s: int = 120  # a job is told to checkpoint this long before its time limit
 
     def __post_init__(self) -> None:
@@ -220,7 +220,7 @@ class SlurmExecutor:
             nonce=launch.nonce,
             owner=launch.owner,
             lease_s=launch.lease_s,
-            threads=self.options.cpus,
+            threads=self._cpus(launch) // launch.compute.processes,
             run_dir=str(launch.run_dir),
             root=str(self.home.root),
             state=str(self.home.state),
@@ -232,14 +232,17 @@ class SlurmExecutor:
         output = str(RunDir(launch.run_dir).log(launch.token)).replace("%", "%%")
         argv = ["sbatch", "--parsable", "--no-requeue", "--export=NONE", f"--job-name={job_name(launch)}"]
         argv += [f"--chdir={folder}", f"--output={output}", "--open-mode=append", "--nodes=1", "--ntasks=1"]
-        argv += [f"--cpus-per-task={options.cpus * launch.compute.processes}", f"--signal=B:USR2@{options.warn_s}"]
+        argv += [f"--cpus-per-task={self._cpus(launch)}", f"--signal=B:USR2@{options.warn_s}"]
         if gpus := self._gpus(launch.compute):
             argv.append(f"--gres=gpu:{gpus}")
-        if options.memory_gb:
-            argv.append(f"--mem={round(options.memory_gb * 1024)}M")
+        if memory_gb := max(options.memory_gb, launch.memory_gb):
+            argv.append(f"--mem={round(memory_gb * 1e9 / 2**20)}M")
         named = {"partition": options.partition, "account": options.account, "qos": options.qos}
         named["time"] = options.time_limit
         return [*argv, *(f"--{name}={value}" for name, value in named.items() if value)]
+
+    def _cpus(self, launch: Launch) -> int:
+        return max(launch.cpus, self.options.cpus * launch.compute.processes)
 
     def _gpus(self, compute: Compute) -> int:
         return compute.processes if compute.device == "cuda" else 0

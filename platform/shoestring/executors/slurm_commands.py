@@ -89,7 +89,7 @@ def nodes(partition: str, seconds: float) -> list[Node]:
     try:
         lines = call(["sinfo", "--noheader", "--Node", *where, "--format=%c|%m|%G"], seconds).splitlines()
         rows = [line.split("|", 2) for line in lines]
-        return [Node(count_gpus(gres), int(cpus), int(mib) / 1024) for cpus, mib, gres in rows]
+        return [Node(count_gpus(gres), int(cpus), int(mib) * 2**20 / 1e9) for cpus, mib, gres in rows]
     except (Refused, ValueError) as error:
         if "invalid partition" in str(error).lower():
             return []

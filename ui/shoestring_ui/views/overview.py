@@ -26,7 +26,6 @@ from shoestring_ui.words import Figure
 
 REACHES_SHOWN = 12
 RANKED_SHOWN = 20
-TIES_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -177,6 +176,8 @@ def _map(now: Shown, asked: Asked) -> None:
         )
         data = partial(frames.of_points, now.points, asked.metric, {i: r.state for i, r in now.runs.items()})
         said = takeaways.of_points(now.points, asked.metric, asked.way)
+        if now.goal and asked.quality is not None:  # the question that was asked comes first
+            said = takeaways.of_goal(now.goal, now.points, asked.way)
         chart(figure, said, data, "quality-per-dollar", money=["useful dollars"], on_pick=card.pick)
     with right:
         card.draw(picked or front[-1].run_id, now.points, now.runs, asked.metric, asked.way)
@@ -187,7 +188,8 @@ def _goal(now: Shown, asked: Asked) -> None:
     if now.goal is None:
         return
     section(f"Cheapest to reach {asked.metric} {amounts.value(now.goal.quality)}")
-    st.html(f"<p class='takeaway'>{words.escape(takeaways.of_goal(now.goal, now.points, asked.way))}</p>")
+    if asked.quality is None:  # else the chart has said it
+        st.html(f"<p class='takeaway'>{words.escape(takeaways.of_goal(now.goal, now.points, asked.way))}</p>")
     by_id = {p.run_id: p for p in now.points}
     first, reaches = now.goal.first, now.goal.reaches
     if first is None:
@@ -226,14 +228,9 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
             words.spread(p.value, p.se if ranking.noise != "none" else None),
             words.money(amounts.usd(p.usd)),
             str(p.seeds),
-            words.escape(_few(p.tied_with)) or "–",
+            words.escape(words.few(p.tied_with)) or "–",
         ]
         for p in ranking.places[:RANKED_SHOWN]
     ]
     columns = ["Place", "Experiment", metric, "At", "Seeds", "Tied with"]
     st.html(words.table(columns, rows, f"What counts as noise: {NOISE_IN_WORDS[ranking.noise]}.", numeric=(2, 3, 4)))
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - TIES_NAMED} more" if len(names) > TIES_NAMED else ""
-    return ", ".join(names[:TIES_NAMED]) + more

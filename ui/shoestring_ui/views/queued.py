@@ -122,7 +122,7 @@ def _row(run: Run, waits: Mapping[int, str], now: float) -> dict[str, object]:
 
 
 def _needs(run: Run) -> str:
-    """Hardware, devices and memory that the run asks for: `l40s, 2 × cuda, 3.1 GB`."""
+    """Hardware, devices and forecast memory: `l40s, 2 × cuda, 3.1 GB`; the least that it asks for, where it does."""
     compute, price = run.config.get("compute", {}), run.config.get("price", {})
     n, device = compute.get("processes", 1), compute.get("device", "")
     forecast = run.plan.get("forecast")
@@ -130,7 +130,10 @@ def _needs(run: Run) -> str:
     n_bytes = peak.get("p50") if isinstance(peak, dict) else None
     memory = amounts.size(n_bytes) if isinstance(n_bytes, int | float) else ""
     devices = f"{n} × {device}" if device and n != 1 else device
-    return ", ".join(str(part) for part in (price.get("hardware", ""), devices, memory) if part)
+    asks = run.cpus > 1 or run.memory_gb or run.gpu_memory_gb
+    parts = (run.needs,) if asks else (devices, memory)
+    queue = f"queue {run.queue}" if run.queue != "default" else ""
+    return ", ".join(str(part) for part in (queue, price.get("hardware", ""), *parts) if part)
 
 
 def _next_retry(run: Run, now: float) -> str:

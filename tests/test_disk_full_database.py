@@ -1,0 +1,112 @@
+"""A full disk that holds the SQLite database as well: the worker waits for room, or ends, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from shoestring import queries, worker
+from shoestring.attempt import Progress
+from shoestring.db import Database
+from shoestring.errors import EnvironmentProblem
+from shoestring.executors.local import LocalExecutor
+from shoestring.home import Home
+from shoestring.worker import Worker
+from shoestring_trainer import config as c
+from shoestring_trainer.manifest import read_manifest
+from shoestring_trainer.prepare.procedural import procedural_set
+from shoestring_trainer.run_dir import RunDir
+from shoestring_trainer.train import train
+from test_disk_full import KINDS, Limit, Tmpfs
+from test_train import run_dir, tensors
+from test_worker import QUICK, job, journalled, queue, recorded
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> c.DataConfig:
+    folder = tmp_path_factory.mktemp("data") / "procedural-16"
+    procedural_set(copies=1).write(folder)
+    return read_manifest(folder)
+
+
+@pytest.fixture(params=KINDS)
+def disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tmpfs | Limit]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made = request.param(tmp_path / "disk")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def home(disk: Tmpfs | Limit, migrated: Path) -> Home:
+    home = Home(disk.folder, disk.folder / "state")
+    home.state.mkdir()
+    shutil.copy(migrated, home.state / "shoestring.db")
+    return home
+
+
+@pytest.fixture
+def db(home: Home) -> Iterator[Database]:
+    opened = Database(home.db_url)
+    yield opened
+    opened.close()
+
+
+def at_first_step(act: Callable[[], object]) -> Callable[[Progress], None]:
+    done: list[bool] = []
+
+    def show(progress: Progress) -> None:
+        if progress.state == "running" and progress.step > 0 and not done:
+            done.append(True)
+            act()
+
+    return show
+
+
+def is_whole(db: Database, run_id: int, undisturbed: RunDir) -> bool:
+    """Every metric that was journalled is in the database once, and the weights are an undisturbed run's."""
+    run = queries.run(db, run_id)
+    lines: dict[tuple[str, int], float] = {}
+    for attempt in queries.attempts(db, run_id):
+        lines |= journalled(run.run_dir, attempt.token)
+    same = tensors(RunDir(Path(run.run_dir))) == tensors(undisturbed)
+    return run.state == "succeeded" and recorded(db, run_id) == lines and same
+
+
+def test_a_worker_waits_until_there_is_room_again(disk, home, db, data, tmp_path):
+    config = job(data, n_steps=60)
+    run_id = queue(home, db, config)
+
+    def full_for_a_while() -> None:
+        disk.fill()
+        threading.Timer(2.0, disk.free).start()
+
+    done = Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True, show=at_first_step(full_for_a_while))
+    if done.states["paused"]:  # it had no room for two checkpoints in a row
+        from shoestring import actions
+
+        actions.resume(db, run_id)
+        Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True)
+    undisturbed = run_dir(tmp_path, config)
+    assert train(undisturbed.root).outcome == "succeeded"
+    assert is_whole(db, run_id, undisturbed) and queries.run(db, run_id).failures == 0
+
+
+def test_one_that_waited_in_vain_ends_and_the_next_one_goes_on_from_the_last_checkpoint(
+    disk, home, db, data, tmp_path, monkeypatch
+):
+    config = job(data, n_steps=60)
+    run_id = queue(home, db, config)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "AWAY_S", 1.0)
+        patch.setattr("shoestring.attempt.AWAY_S", 1.0, raising=False)
+        with pytest.raises(EnvironmentProblem, match="database"):
+            Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True, show=at_first_step(disk.fill))
+    disk.free()
+    done = Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True)
+    undisturbed = run_dir(tmp_path, config)
+    assert train(undisturbed.root).outcome == "succeeded"
+    assert done.states["succeeded"] and is_whole(db, run_id, undisturbed)
