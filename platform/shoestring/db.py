@@ -177,6 +177,10 @@ class Database:
                 "move it away, then run: shoestring db upgrade",
                 code="not_a_database",
             )
+        if "disk is full" in cause or "No space left" in cause:
+            where = f"the disk of {self.path}" if self.path else "the database server's disk"
+            hint = f"make room on {where}; nothing was changed, and what waits for it goes on by itself"
+            return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="database")
         missing = "no such table" in cause or "does not exist" in cause or "unable to open" in cause
         hint = "shoestring db upgrade" if missing or "no such column" in cause else "shoestring doctor"
         return EnvironmentProblem(f"the database {self.shown}: {cause}", hint, code="database")
