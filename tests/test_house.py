@@ -20,11 +20,11 @@ CEILING = 400
 
 # Layers of the platform, lowest first: a file imports its own layer or a lower one, and never in a circle.
 LAYERS = [
-    {"records", "codes", "errors", "garbage", "json_text"},
+    {"records", "codes", "errors", "garbage", "json_text", "secret"},
     # pure, or reading files only
     {"file_lock", "home", "yaml_source", "faults", "dotted", "resources", "request_parts", "request", "merge",
      "samplers", "spec_parts", "parts", "spec",
-     "schema", "resolve", "clone", "diff", "ranking", "rungs",
+     "schema", "resolve", "clone", "diff", "ranking", "rungs", "halving",
      "speed", "prices", "experience", "calibration", "cost", "steps", "run_plan", "file_plan", "plan",
      "provenance", "tail", "sets", "ranges", "memory", "quotes", "sign_in", "draw_plan",
      "spending", "forecasts", "odds", "bands"},

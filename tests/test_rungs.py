@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shoestring.halving import share_of_full
 from shoestring.records import Series
 from shoestring.rungs import Gate, Rung, choose, gate, planned, value_of
 
@@ -106,3 +107,11 @@ def test_the_value_at_a_rung_is_at_its_dollars_and_what_comes_later_changes_noth
     assert value_of(curve((0.0, 9.0), (0.001, 2.0), (0.00199, 1.4)), 0.002) == 1.4
     assert value_of(curve((0.0, 9.0), (0.001, 2.0), (0.00199, 1.4), (0.003, 0.1)), 0.002) == 1.4
     assert value_of(curve((0.0, 9.0), (0.001, 2.0)), 0.002) is None
+
+
+def test_a_sweep_with_rungs_is_forecast_by_replaying_who_goes_on():
+    low, middle, high = share_of_full((0.002, 0.006, 0.018), 1 / 3, 9)
+    sure = (9 * 0.002 + 3 * 0.004 + 1 * 0.012) / (9 * 0.018)  # if all were in before anybody goes on
+    assert sure <= low <= middle <= high < 1 and middle < 2 * sure
+    assert share_of_full((0.01, 0.02), 0.5, 1) == (1.0, 1.0, 1.0)  # the best of one goes on
+    assert share_of_full((0.01, 0.02), 0.5, 10_000) == share_of_full((0.01, 0.02), 0.5, 30)

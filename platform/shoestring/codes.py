@@ -48,6 +48,8 @@ CODES = {
                        "nothing: the run goes on elsewhere"),
     # of the database
     "database": Code(ENVIRONMENT, "the database does not answer, or its address is wrong", "shoestring doctor"),
+    "no_secret": Code(ENVIRONMENT, "the variable or file that is to hold a secret is missing, empty or too long",
+                      "SHOESTRING_DB=env:NAME or file:PATH, and put the address there"),
     "deadlock": Code(ENVIRONMENT, "two commands waited for each other, and this one was taken back five times",
                      "give the same command again"),
     "no_database": Code(ENVIRONMENT, "there is no database file yet", "shoestring db upgrade"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from shoestring.halving import share_of_full
 from shoestring.ranges import NOTHING, ZERO, Needs, Range
 from shoestring.resolve import SweepRequest
 from shoestring.run_plan import RunPlan
@@ -19,12 +20,13 @@ class SweepPlan:
 
     @property
     def needs(self) -> Needs:
-        """All trials, at most the sweep's budget."""
-        one, n = self.trial.needs, self.sweep.trials
-        usd = one.usd.times(n).at_most(self.sweep.max_usd)
+        """All trials, as far as rungs let them, at most the sweep's budget."""
+        one, n, rungs = self.trial.needs, self.sweep.trials, self.sweep.spec.rungs
+        share = share_of_full(rungs.usd, rungs.keep, n) if rungs else (1.0, 1.0, 1.0)
+        usd = one.usd.times(n).part(*share).at_most(self.sweep.max_usd)
         usd_per_hour = one.usd.p50 / one.hours.p50
         most_hours = self.sweep.max_usd / usd_per_hour if self.sweep.max_usd and usd_per_hour else None
-        return Needs(one.hours.times(n).at_most(most_hours), usd, one.memory_bytes)
+        return Needs(one.hours.times(n).part(*share).at_most(most_hours), usd, one.memory_bytes)
 
     @property
     def usd(self) -> Range:

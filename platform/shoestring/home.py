@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shoestring.secret import revealed
+
 
 @dataclass(frozen=True)
 class Home:
@@ -24,8 +26,8 @@ class Home:
 
     @property
     def db_url(self) -> str:
-        """`SHOESTRING_DB`, or the SQLite file of this project."""
-        return os.environ.get("SHOESTRING_DB") or f"sqlite:///{self.state / 'shoestring.db'}"
+        """`SHOESTRING_DB` or what it refers to, else the SQLite file of this project. Raises EnvironmentProblem."""
+        return revealed(os.environ.get("SHOESTRING_DB") or f"sqlite:///{self.state / 'shoestring.db'}")
 
     @property
     def mlflow_url(self) -> str:

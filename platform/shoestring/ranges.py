@@ -20,6 +20,10 @@ class Range:
     def times(self, n: float) -> Range:
         return Range(n * self.p10, n * self.p50, n * self.p90)
 
+    def part(self, low: float, middle: float, high: float) -> Range:
+        """What is left where only a share counts, which has percentiles of its own."""
+        return Range(low * self.p10, middle * self.p50, high * self.p90)
+
     def at_most(self, cap: float | None) -> Range:
         return self if cap is None else Range(min(self.p10, cap), min(self.p50, cap), min(self.p90, cap))
 
