@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from shoestring import actions, queries, runs
 from shoestring.cli.main import app
+from shoestring.cli.working import work_until
 from shoestring.clone import experiments_yaml
 from shoestring.db import Database
 from shoestring.errors import USAGE, SpecInvalid
@@ -145,6 +146,15 @@ def test_a_worker_that_can_never_have_what_is_left_does_not_wait_for_it(home: Ho
     assert runs.finish(db, lease, Result(lease.token, "failed", "transient", "why", 1), now=NOW) == "queued"
     done = Worker(home, db, LocalExecutor()).work(until_empty=True)
     assert not done.states and queries.run(db, run_id).state == "queued"
+
+
+def test_who_works_until_certain_runs_have_ended_serves_their_queue(home: Home, db: Database, submission):
+    job: TrainConfig = submission().config
+    impossible = job.model_copy(update={"compute": Compute(device="cpu", processes=512)})  # fails before it is started
+    entry = submission("elsewhere", queue="big", config=impossible)
+    run_id = actions.submit(db, [entry], runs_dir=home.runs)[0].run_id
+    work_until(home, db, [run_id])
+    assert queries.run(db, run_id).state == "failed"
 
 
 def test_a_job_of_slurm_asks_for_what_its_run_needs_where_that_is_more_than_the_flags(home: Home):

@@ -110,7 +110,8 @@ def work_until(home: Home, db: Database, run_ids: Sequence[int]) -> None:
     """
     from shoestring import queries
 
-    done = _watch(_worker(home, db), False, until=lambda: any(queries.run(db, i).state in ENDED for i in run_ids))
+    worker = _worker(home, db, queue=queries.run(db, run_ids[0]).queue)
+    done = _watch(worker, False, until=lambda: any(queries.run(db, i).state in ENDED for i in run_ids))
     if done.interrupted:
         raise KeyboardInterrupt
 
