@@ -124,6 +124,16 @@ def test_a_calibration_of_this_machine_makes_the_plan_measured(project):
     assert stored["measured_at"] and all(m["s_per_step"] > 0 for m in stored["shapes"].values())
 
 
+@pytest.mark.slow
+def test_runs_of_one_process_and_of_two_are_measured_with_as_many(project):
+    file, said = project / "experiments.yaml", []
+    file.write_text(SHORT + "  shared: {extends: dense, compute: {processes: 2}}\n")
+    known = calibrate(survey(file), Home.find(project), 0.1, said.append)
+    assert {shape.kind[1] for shape in known.shapes.values()} == {1, 2} and len(known.shapes) == 2
+    assert {run.how for run in plan_file(file).runs} == {"measured"}
+    assert sum(line.endswith("timed)") for line in said) == 8, "one of two processes speaks"
+
+
 def test_a_machine_whose_speed_wanders_between_rounds_gives_wider_forecasts_however_many_steps_were_timed():
     steady, wandering = [[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]], [[0.8, 1.2, 0.8, 1.2], [2.4, 1.6, 2.4, 1.6]]
     assert drift_of(steady) == 0.0

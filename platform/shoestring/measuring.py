@@ -6,7 +6,6 @@ import json
 import math
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from shoestring.calibration import (
 )
 from shoestring.cost import full_work, stage_works
 from shoestring.errors import EnvironmentProblem, ShoestringError, UsageError
+from shoestring.executors.local import environment, started
 from shoestring.home import Home
 from shoestring.plan import Survey
 from shoestring.provenance import hardware
@@ -49,8 +49,6 @@ def shapes_of(survey: Survey) -> list[tuple[Request, TrainConfig]]:
     chosen: list[tuple[Request, TrainConfig]] = []
     seen: set[str] = set()
     for request in requests:
-        if request.compute.processes > 1:
-            continue  # one process is timed; several share the cores in a way that only a run shows
         config = request.probe()
         new = {work.key for work in works(config)} - seen
         if new:
@@ -70,13 +68,15 @@ def calibrate(survey: Survey, home: Home, seconds: float, tell: Callable[[str], 
             "calibrate with a file whose `hardware` is this-machine",
         )
     chosen = shapes_of(survey)
-    if not chosen:
-        raise UsageError("every run asks for several processes, which calibrate does not time yet", "")
     n = len(distinct_works(config for _, config in chosen))
     tell(f"measuring {n} shapes, about {round(n * (seconds + 4) + 10)} s")
-    answer = _run_measure([config for _, config in chosen], seconds, tell)
-    new = from_measure(answer, chosen, machine(hardware()))
-    stored = merged(read_calibration(home.calibrations, new.machine), new)
+    alike: dict[tuple[str, int], list[tuple[Request, TrainConfig]]] = {}  # what one start of processes can time
+    for pair in chosen:
+        alike.setdefault((pair[1].compute.device, pair[1].compute.processes), []).append(pair)
+    stored = read_calibration(home.calibrations, machine(hardware()))
+    for pairs in alike.values():
+        answer = _run_measure([config for _, config in pairs], seconds, tell)
+        stored = merged(stored, from_measure(answer, pairs, stored.machine))
     stored = replace(stored, measured_at=datetime.now(UTC).isoformat(timespec="seconds"))
     write_calibration(home.calibrations, stored)
     return stored
@@ -128,15 +128,21 @@ def _overheads(one: dict[str, Any], request: Request, startup_s: float) -> Overh
 
 
 def _run_measure(configs: list[TrainConfig], seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Run the trainer's `measure` and read its answer. Raises EnvironmentProblem with its last words."""
+    """Run the trainer's `measure`, as the processes that all of these ask for, and read its answer.
+
+    Raises EnvironmentProblem with its last words.
+    """
+    compute = configs[0].compute
     with tempfile.TemporaryDirectory(prefix="shoestring-measure-") as folder:
         asked, out = Path(folder) / "configs.json", Path(folder) / "measured.json"
         asked.write_text(json.dumps([config.model_dump(mode="json") for config in configs]))
-        argv = [sys.executable, "-m", "shoestring_trainer.measure", str(asked), "--out", str(out)]
+        argv = started(["shoestring_trainer.measure", str(asked), "--out", str(out)], compute)
         log = Path(folder) / "log.txt"
         with (
             open(log, "w+b") as errors,
-            subprocess.Popen([*argv, "--seconds", str(seconds)], stdout=subprocess.PIPE, stderr=errors) as process,
+            subprocess.Popen(
+                [*argv, "--seconds", str(seconds)], stdout=subprocess.PIPE, stderr=errors, env=environment(compute)
+            ) as process,
         ):
             assert process.stdout is not None
             try:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import torch
 
 from shoestring_trainer import checkpoint, grids
 from shoestring_trainer.config import TrainConfig
@@ -211,18 +210,11 @@ class Attempt:
     def _reason_to_stop(self) -> str:
         """The reason to stop, agreed by all ranks."""
         reasons = ["", "stopped_by_request", "parent_gone"]
-        return reasons[self._highest(reasons.index(self.stop.reason))]
+        return reasons[self.training.highest(reasons.index(self.stop.reason))]
 
     def _is_good_enough(self) -> bool:
         """Whether `until_val_loss` was reached, agreed by all ranks: the first evaluates."""
-        return self.config.until_val_loss is not None and bool(self._highest(int(self._reached)))
-
-    def _highest(self, mine: int) -> int:
-        """The highest of what the ranks say."""
-        accelerator = self.training.accelerator
-        if accelerator.num_processes == 1:
-            return mine
-        return int(accelerator.gather(torch.tensor([mine], device=accelerator.device)).max())
+        return self.config.until_val_loss is not None and bool(self.training.highest(int(self._reached)))
 
     def _val_loss(self) -> ValLoss:
         data = self.training.data_after(self.step)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from shoestring_trainer.allocator import keep_memory
@@ -84,9 +85,17 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     keep_memory()
     configs = read_configs(args.configs)
-    measured = measure(configs, args.seconds, args.out.resolve().parent, process_started_at())
-    write_atomic(args.out, json.dumps(measured, indent=1, allow_nan=False).encode())
+    measured = measure(configs, args.seconds, args.out.resolve().parent, launched_at())
+    if measured:
+        write_atomic(args.out, json.dumps(measured, indent=1, allow_nan=False).encode())
     return 0
+
+
+def launched_at() -> float:
+    """Unix time at which this process began; of several, when torchrun did, which started them."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and (launcher := psutil.Process().parent()):
+        return launcher.create_time()
+    return process_started_at()
 
 
 def read_configs(path: Path) -> list[TrainConfig]:
@@ -103,6 +112,9 @@ def read_configs(path: Path) -> list[TrainConfig]:
 def measure(configs: list[TrainConfig], seconds: float, scratch: Path, started_at: float) -> dict[str, Any]:
     """Time every distinct shape, and what a run does besides steps. `started_at`: unix time of this process's start.
 
+    All configs ask for as many processes as there are. Each takes its share of every step; the rest is the first one's
+    work, as in a run, and so is the answer: the others get {}.
+
     The answer: `device`; `measured`, a list of `Job.measured` with the overheads of its model; `overheads`, the same
     averaged over models, and `startup_s`: from the start of a process to steps at full speed, with what is loaded
     once (validation images, decoder, prompts).
@@ -113,7 +125,7 @@ def measure(configs: list[TrainConfig], seconds: float, scratch: Path, started_a
 
     jobs = distinct_jobs(configs)
     training = build(jobs[0].config)
-    startup_s = time.time() - started_at
+    startup_s, is_main = time.time() - started_at, training.accelerator.is_main_process
     overheads: dict[str, list[dict[str, float]]] = {}
     for again in range(ROUNDS):
         for job in jobs:
@@ -121,10 +133,15 @@ def measure(configs: list[TrainConfig], seconds: float, scratch: Path, started_a
                 training = build(job.config)
             time_steps(job, training, seconds / ROUNDS)
             if again in (0, ROUNDS - 1) and len(overheads.setdefault(job.model, [])) < 1 + bool(again):
-                once_s, each_s = time_overheads(training, scratch)
+                once_s, each_s = time_overheads(training, scratch) if is_main else (0.0, {})
                 overheads[job.model].append(each_s)
                 startup_s += once_s if job is jobs[0] and not again else 0.0
-            print(f"{job.key}: {statistics.median(job.seconds):.4f} s a step ({len(job.seconds)} timed)", flush=True)
+                training.accelerator.wait_for_everyone()
+            if is_main:
+                said = f"{job.key}: {statistics.median(job.seconds):.4f} s a step ({len(job.seconds)} timed)"
+                print(said, flush=True)
+    if not is_main:
+        return {}
     startup_s += max(0.0, jobs[0].first_s - statistics.median(jobs[0].seconds))
     # of a model's two measurements, minutes apart, the quicker: what disturbed the other one is not the run's doing
     quicker = {m: {name: min(one[name] for one in twice) for name in twice[0]} for m, twice in overheads.items()}
@@ -175,7 +192,7 @@ def time_steps(job: Job, training: Training, seconds: float) -> None:
     """Add a round of single steps' seconds to the job, after a warm-up, for about `seconds`."""
     done, spent = 0, 0.0
     job.rounds.append([])
-    while done < WARM_UP_STEPS + MIN_STEPS or spent < seconds:
+    while training.highest(int(done < WARM_UP_STEPS + MIN_STEPS or spent < seconds)):
         began = time.perf_counter()
         training.update(done)  # ends by reading the loss, so a GPU has finished too
         took = time.perf_counter() - began

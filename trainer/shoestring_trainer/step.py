@@ -154,6 +154,12 @@ class Training:
             first += stage.steps
         return seen
 
+    def highest(self, mine: int) -> int:
+        """The highest of what the processes say: how they agree on what comes next."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        return int(self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device)).max())
+
     def autocast(self) -> AbstractContextManager:
         """Compute in `compute.precision`; weights stay fp32."""
         return self.accelerator.autocast()

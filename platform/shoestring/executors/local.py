@@ -98,7 +98,7 @@ class LocalExecutor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(launch.compute),
+                env=environment(launch.compute),
             )
         assert child.stdin is not None
         os.set_blocking(child.stdin.fileno(), False)
@@ -205,20 +205,24 @@ class LocalExecutor:
 
 
 def argv(launch: Launch) -> list[str]:
-    """The command line of an attempt, by device and number of processes; a list, never a shell string.
+    """The command line of an attempt; a list, never a shell string."""
+    trainer = [TRAINER, str(launch.run_dir), "--token", str(launch.token)]
+    return started([*trainer, "--supervised", "--lease-s", str(launch.lease_s)], launch.compute)
+
+
+def started(module: list[str], compute: Compute) -> list[str]:
+    """`python -m MODULE …` as many times as there are processes, each knowing the others, by device.
 
     `accelerate launch --cpu --num_processes n` silently runs one process, so CPU ranks come from torchrun.
     """
-    n, device = launch.compute.processes, launch.compute.device
-    trainer = [TRAINER, str(launch.run_dir), "--token", str(launch.token)]
-    trainer += ["--supervised", "--lease-s", str(launch.lease_s)]
+    n = compute.processes
     if n == 1:
-        return [sys.executable, "-m", *trainer]
-    if device == "cuda":
+        return [sys.executable, "-m", *module]
+    if compute.device == "cuda":
         start = ["accelerate.commands.launch", "--num_processes", str(n), "--num_machines", "1", "--multi_gpu"]
-        return [sys.executable, "-m", *start, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *trainer]
+        return [sys.executable, "-m", *start, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *module]
     start = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(n)]
-    return [sys.executable, "-m", *start, "-m", *trainer]
+    return [sys.executable, "-m", *start, "-m", *module]
 
 
 def boot_id() -> str:
@@ -229,7 +233,8 @@ def boot_id() -> str:
         return f"{psutil.boot_time():.0f}"
 
 
-def _environment(compute: Compute) -> dict[str, str]:
+def environment(compute: Compute) -> dict[str, str]:
+    """This process's environment, and for several processes on one machine how many threads each may have."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     if compute.processes > 1:
         env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // compute.processes))
