@@ -50,7 +50,7 @@ class Odds:
             few = self.a if self.seeds[0] < MIN_SEEDS else self.b
             return f"{self.a} against {self.b}: cannot be known, {few} has one seed"
         how = f"{self.paired} seeds, paired" if self.paired else f"{self.seeds[0]} and {self.seeds[1]} seeds"
-        noise = "; within the noise" if self.verdict == "within noise" else ""
+        noise = "; within the noise of these two" if self.verdict == "within noise" else ""
         return f"{self.a} beats {self.b} with probability {percent(self.p)} ({how}){noise}"
 
     def as_json(self) -> dict[str, Any]:

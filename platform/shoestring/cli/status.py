@@ -78,7 +78,8 @@ def _show_page(db: Database, limit: int, before: int | None, json_: bool) -> Non
         say(f"Older ones: shoestring status --before {runs[0].id}")
     totals = queries.totals(db)
     say(
-        f"{totals.n_runs} runs: {totals.n_active} active, {totals.n_queued} queued, {totals.n_succeeded} succeeded, "
+        f"{totals.n_runs} run{'' if totals.n_runs == 1 else 's'}: {totals.n_active} active, "
+        f"{totals.n_queued} queued, {totals.n_succeeded} succeeded, "
         f"{totals.n_failed} failed. Spent ${totals.spent_usd:.5f}, of that wasted ${totals.wasted_usd:.5f}."
     )
     if totals.n_queued and not totals.workers_alive:
