@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,11 +97,15 @@ def test_a_fit_never_forecasts_less_than_nothing(points):
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 300))
 def test_cadences_are_counted_as_the_trainer_counts_them(every, n, first):
     last = first + n
-    assert times(every, last, first) == sum(s == last or s % every == 0 for s in range(first + 1, last + 1))
+    assert times(every, [last], first) == [sum(s == last or s % every == 0 for s in range(first + 1, last + 1))]
+    middle = first + n // 2
+    assert sum(times(every, [middle, last], first)) == times(every, [last], first)[0]
+    assert times(every, [middle, last], first)[0] == sum(s % every == 0 for s in range(first + 1, middle + 1))
 
 
 def pace(*step_s: float) -> Pace:
-    return Pace(step_s, costs(measured(request())).overheads(request(), full_work(stage_works(request()))), USD_PER_S)
+    known = costs(measured(request())).overheads(request(), full_work(stage_works(request())))
+    return Pace(step_s, (known,) * len(step_s), USD_PER_S)
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,7 +113,7 @@ def pace(*step_s: float) -> Pace:
 def test_a_schedule_spends_its_dollars_to_within_a_step_and_never_more(usd, masked_s, full_s):
     asked = request(until={"usd": usd})
     schedule = pace(masked_s, full_s).buy(asked, usd / USD_PER_S)
-    events_s = sum(vars(pace(masked_s, full_s).overheads).values())
+    events_s = sum(vars(pace(masked_s, full_s).overheads[0]).values())
     assert schedule.seconds <= usd / USD_PER_S + 1e-9
     assert schedule.seconds > usd / USD_PER_S - min(masked_s, full_s) - events_s
 
@@ -138,12 +144,20 @@ def test_the_schedule_prices_what_the_trainer_will_do():
     asked = request()
     schedule = pace(0.1, 0.2).buy(asked, 0.06 / USD_PER_S)
     config = asked.to_config(list(schedule.steps), [0.0, 0.0], schedule.every, ROW.price("here"))
-    over = pace(0.1, 0.2).overheads
+    over = pace(0.1, 0.2).overheads[0]
     seconds = over.startup_s + schedule.training_s
     for step in range(1, config.n_steps + 1):
         seconds += over.evaluation_s * evaluates_at(config, step) + over.grid_s * samples_at(config, step)
         seconds += over.checkpoint_s * checkpoints_at(config, step)
     assert schedule.seconds == pytest.approx(seconds)
+
+
+def test_what_is_done_beside_the_steps_is_priced_in_the_stage_that_it_falls_into():
+    small, large = (replace(pace(0.1).overheads[0], evaluation_s=s, grid_s=0.0, checkpoint_s=0.0) for s in (1.0, 4.0))
+    asked = request(until={"steps": 100}, evaluate={"every_steps": 10})
+    both, one = (Pace((0.1, 0.1), two, USD_PER_S).schedule(asked, [50, 50]) for two in ((small, large), (large, large)))
+    assert both.seconds == pytest.approx(small.startup_s + 10.0 + 5 * 1.0 + 5 * 4.0)
+    assert one.seconds - both.seconds == pytest.approx(5 * 3.0)
 
 
 def test_the_catalogue_cites_its_prices_and_knows_the_papers_hardware():

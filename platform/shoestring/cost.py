@@ -115,6 +115,10 @@ class Costs:
             grid_s = len(samples.prompts) * (flops * per.s_per_sample_flop + per.s_per_sample_image)
         return RunOverheads(per.startup_s, evaluation_s, grid_s, per.s_per_checkpoint)
 
+    def stage_overheads(self, request: Request | TrainConfig, works: Sequence[Work]) -> tuple[RunOverheads, ...]:
+        """What `overheads` says in each stage: evaluations and grids are at the stage's own resolution."""
+        return tuple(self.overheads(request, full_work(works[: index + 1])) for index in range(len(works)))
+
     def drawing(self, config: TrainConfig, step: int, samples: Samples) -> Estimate:
         """Seconds of drawing `samples` with the weights of a step, by a process of its own on one device.
 

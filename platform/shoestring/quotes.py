@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shoestring_trainer.config import TrainConfig
 
 from shoestring.calibration import Work, works
-from shoestring.cost import Costs, How, full_work, worst
+from shoestring.cost import Costs, How, worst
 from shoestring.memory import peak_bytes, uncertain
 from shoestring.prices import PriceRow
 from shoestring.ranges import ZERO, Needs, Range
@@ -102,13 +103,17 @@ def _forecast(config: TrainConfig, costs: Costs, jobs: Sequence[Work]) -> tuple[
     estimates = [costs.step(work) for work in jobs]
     steps = steps_of(config)
     seconds = sum((Range(e.low, 1.0, e.high).times(n * e.value) for n, e in zip(steps, estimates, strict=True)), ZERO)
-    extra = costs.overheads(config, full_work(jobs))
-    first, last = (config.start.step if config.start else 0), config.n_steps
-    beside_s = extra.startup_s
-    beside_s += extra.evaluation_s * times(config.evaluate.every_steps, last, first)
-    beside_s += extra.checkpoint_s * times(config.checkpoints.every_steps, last, first)
+    extra, first = costs.stage_overheads(config, jobs), config.start.step if config.start else 0
+    ends = [max(first, end) for end in itertools.accumulate(stage.steps for stage in config.stages)]
+
+    def beside(every: int, each_s: Iterable[float]) -> float:
+        return sum(k * s for k, s in zip(times(every, ends, first), each_s, strict=True))
+
+    beside_s = extra[0].startup_s
+    beside_s += beside(config.evaluate.every_steps, (stage.evaluation_s for stage in extra))
+    beside_s += beside(config.checkpoints.every_steps, (stage.checkpoint_s for stage in extra))
     if config.samples:
-        beside_s += extra.grid_s * times(config.samples.every_steps, last, first)
+        beside_s += beside(config.samples.every_steps, (stage.grid_s for stage in extra))
     spread = 1 + beside_s / seconds.p50  # as a plan has it: overheads are as uncertain as the steps
     how = worst(estimates)
     note = costs.known(how, config.compute.precision)

@@ -161,7 +161,7 @@ def extend_plan(request: Request, winner: TrainConfig, start: Start, extra_usd: 
 
 
 def _pace(request: Request, costs: Costs, works: list[Work], estimates: list[Estimate], first: int = 0) -> Pace:
-    overheads = costs.overheads(request, full_work(works))
+    overheads = costs.stage_overheads(request, works)
     return Pace(tuple(e.value for e in estimates), overheads, costs.usd(1.0, request), first)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shoestring_trainer.config import MAX_STEPS
@@ -33,36 +34,43 @@ class TooLittle(Exception):
         self.needed_s = needed_s
 
 
-def times(every: int, last: int, first: int = 0) -> int:
-    """How often a thing done every so many steps, and at the end, happens after step `first`."""
-    return last // every - first // every + (last % every != 0)
+def times(every: int, ends: Sequence[int], first: int = 0) -> list[int]:
+    """How often a thing done every so many steps, and at the end, happens in each stage after step `first`.
+
+    `ends` are the stages' last steps. What is due at one of them is that stage's.
+    """
+    counts = [end // every - begin // every for begin, end in itertools.pairwise((first, *ends))]
+    counts[-1] += ends[-1] % every != 0
+    return counts
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a schedule is made from: seconds of a step per stage, of the rest, dollars of a second, the first step."""
+    """What a schedule is made from: of each stage the seconds of a step and of the rest, dollars of a second, the first
+    step."""
 
     step_s: tuple[float, ...]
-    overheads: RunOverheads
+    overheads: tuple[RunOverheads, ...]
     usd_per_s: float
     first: int = 0
 
     def schedule(self, request: Request, steps: Sequence[int], asked_s: float | None = None) -> Schedule:
         """Price these steps. `asked_s` is what a run in dollars was asked to last."""
-        n = sum(steps)
+        n, startup_s = sum(steps), self.overheads[0].startup_s
         training_s = sum(k * s for k, s in zip(steps, self.step_s, strict=True))
+        ends = [self.first + done for done in itertools.accumulate(steps)]
 
-        def whole(cadence: Cadence | None, one_s: float) -> tuple[int, float]:
+        def whole(cadence: Cadence | None, each_s: Iterable[float]) -> tuple[int, float]:
             if cadence is None:
                 return 1, 0.0
-            total_s = asked_s or self.overheads.startup_s + training_s  # in steps or images: about
+            total_s = asked_s or startup_s + training_s  # in steps or images: about
             every = _every(cadence, n, total_s * self.usd_per_s)
-            return every, one_s * times(every, self.first + n, self.first)
+            return every, sum(k * s for k, s in zip(times(every, ends, self.first), each_s, strict=True))
 
-        evaluate, evaluate_s = whole(request.evaluate, self.overheads.evaluation_s)
-        samples, samples_s = whole(request.samples, self.overheads.grid_s)
-        checkpoints, checkpoints_s = whole(request.checkpoints, self.overheads.checkpoint_s)
-        seconds = self.overheads.startup_s + training_s + evaluate_s + samples_s + checkpoints_s
+        evaluate, evaluate_s = whole(request.evaluate, (stage.evaluation_s for stage in self.overheads))
+        samples, samples_s = whole(request.samples, (stage.grid_s for stage in self.overheads))
+        checkpoints, checkpoints_s = whole(request.checkpoints, (stage.checkpoint_s for stage in self.overheads))
+        seconds = startup_s + training_s + evaluate_s + samples_s + checkpoints_s
         every = Every(evaluate=evaluate, samples=samples, checkpoints=checkpoints)
         return Schedule(tuple(steps), every, seconds, training_s)
 
