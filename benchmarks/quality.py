@@ -1,6 +1,6 @@
 """How many CPU-seconds our recipe needs to be as good as the paper's: same data, latents, evaluation, machine.
 
-    python benchmarks/quality.py                             # 20 minutes of two cores a training, three seeds: 1.5 h
+    python benchmarks/quality.py                             # 20 minutes of two cores a training, three seeds: 2 h
     python benchmarks/quality.py --minutes 3 --seeds 1       # a quick look, about 5 minutes
 
 Each seed trains the paper's recipe (frozen in `quality_parts/recipes.py`) for the whole time, and ours for a sixth and
