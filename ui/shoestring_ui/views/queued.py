@@ -131,9 +131,10 @@ def _needs(run: Run) -> str:
     memory = amounts.size(n_bytes) if isinstance(n_bytes, int | float) else ""
     devices = f"{n} × {device}" if device and n != 1 else device
     asks = run.cpus > 1 or run.memory_gb or run.gpu_memory_gb
-    parts = (run.needs,) if asks else (devices, memory)
     queue = f"queue {run.queue}" if run.queue != "default" else ""
-    return ", ".join(str(part) for part in (queue, price.get("hardware", ""), *parts) if part)
+    where = (queue, price.get("hardware", ""))
+    parts = (run.needs, *where) if asks else (*where, devices, memory)
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _next_retry(run: Run, now: float) -> str:
