@@ -72,9 +72,11 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def sqlite(home: Home, migrated: Path) -> Database:
+def sqlite(home: Home, migrated: Path) -> Iterator[Database]:
     """The SQLite database of `home`."""
-    return Database(f"sqlite:///{shutil.copy(migrated, home.state / 'shoestring.db')}")
+    opened = Database(f"sqlite:///{shutil.copy(migrated, home.state / 'shoestring.db')}")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from shoestring import actions, attempt, queries, runs
-from shoestring.attempt import Progress
 from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem
-from shoestring.executors.local import LocalExecutor
 from shoestring.home import Home
-from shoestring.worker import Worker
 from shoestring_trainer import config as c
 from shoestring_trainer.manifest import read_manifest
 from shoestring_trainer.prepare.procedural import procedural_set
@@ -22,7 +18,7 @@ from shoestring_trainer.run_dir import RunDir
 from shoestring_trainer.train import train
 from test_disk_full import KINDS, Limit, Tmpfs
 from test_train import run_dir, tensors
-from test_worker import QUICK, job, journalled, queue, recorded
+from test_worker import QUICK, job, journalled, once, queue, recorded, worker
 
 pytestmark = pytest.mark.slow
 
@@ -43,29 +39,11 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def home(disk: Tmpfs | Limit, migrated: Path) -> Home:
+def home(disk: Tmpfs | Limit) -> Home:
+    """A project on that disk, its database too."""
     home = Home(disk.folder, disk.folder / "state")
     home.state.mkdir()
-    shutil.copy(migrated, home.state / "shoestring.db")
     return home
-
-
-@pytest.fixture
-def db(home: Home) -> Iterator[Database]:
-    opened = Database(home.db_url)
-    yield opened
-    opened.close()
-
-
-def at_first_step(act: Callable[[], object]) -> Callable[[Progress], None]:
-    done: list[bool] = []
-
-    def show(progress: Progress) -> None:
-        if progress.state == "running" and progress.step > 0 and not done:
-            done.append(True)
-            act()
-
-    return show
 
 
 def is_whole(db: Database, run_id: int, undisturbed: RunDir) -> bool:
@@ -78,38 +56,38 @@ def is_whole(db: Database, run_id: int, undisturbed: RunDir) -> bool:
     return run.state == "succeeded" and recorded(db, run_id) == lines and same
 
 
-def test_a_worker_waits_until_there_is_room_again(disk, home, db, data, tmp_path):
+def test_a_worker_waits_until_there_is_room_again(disk, home, sqlite, data, tmp_path):
     config = job(data, n_steps=60)
-    run_id = queue(home, db, config)
+    run_id = queue(home, sqlite, config)
 
     def full_for_a_while() -> None:
         disk.fill()
         threading.Timer(2.0, disk.free).start()
 
-    done = Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True, show=at_first_step(full_for_a_while))
+    done = worker(home, sqlite).work(until_empty=True, show=once(full_for_a_while))
     if done.states["paused"]:  # it had no room for two checkpoints in a row
-        actions.resume(db, run_id)
-        Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True)
+        actions.resume(sqlite, run_id)
+        worker(home, sqlite).work(until_empty=True)
     undisturbed = run_dir(tmp_path, config)
     assert train(undisturbed.root).outcome == "succeeded"
-    assert is_whole(db, run_id, undisturbed) and queries.run(db, run_id).failures == 0
+    assert is_whole(sqlite, run_id, undisturbed) and queries.run(sqlite, run_id).failures == 0
 
 
 def test_one_that_waited_in_vain_ends_and_the_next_one_goes_on_from_the_last_checkpoint(
-    disk, home, db, data, tmp_path, monkeypatch
+    disk, home, sqlite, data, tmp_path, monkeypatch
 ):
     config = job(data, n_steps=60)
-    run_id = queue(home, db, config)
+    run_id = queue(home, sqlite, config)
     with monkeypatch.context() as patch:
         patch.setattr(attempt, "PATIENCE_S", 1.0)
         with pytest.raises(EnvironmentProblem) as caught:
-            Worker(home, db, LocalExecutor(), pace=QUICK).work(until_empty=True, show=at_first_step(disk.fill))
+            worker(home, sqlite).work(until_empty=True, show=once(disk.fill))
     disk.free()
     if isinstance(disk, Tmpfs):
         assert "full" in caught.value.message and caught.value.hint.startswith("make room on the disk of")
-    again = Worker(home, db, LocalExecutor(), pace=QUICK)
-    again._reaper = runs.Reaper(QUICK.lease_s, lambda worker: worker != again.id)  # as if its process were gone
+    again = worker(home, sqlite)
+    again._reaper = runs.Reaper(QUICK.lease_s, lambda other: other != again.id)  # as if its process were gone
     done = again.work(until_empty=True)
     undisturbed = run_dir(tmp_path, config)
     assert train(undisturbed.root).outcome == "succeeded"
-    assert done.states["succeeded"] and is_whole(db, run_id, undisturbed)
+    assert done.states["succeeded"] and is_whole(sqlite, run_id, undisturbed)
