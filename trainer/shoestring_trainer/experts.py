@@ -34,5 +34,4 @@ class ExpertChoice(nn.Module):
         hidden = F.gelu(torch.bmm(picked.view(len(self.w1), -1, dim), self.w1))  # (E, B·k, F)
         answers = torch.bmm(hidden, self.w2).view(-1, dim) * weight.reshape(-1, 1).to(x.dtype)  # (E·B·k, D)
         out = answers.new_zeros(batch * n_tokens, dim)
-        out = out.scatter_add(0, rows[:, None].expand_as(answers), answers)
-        return out.view(batch, n_tokens, dim)
+        return out.index_add(0, rows, answers).view(batch, n_tokens, dim)

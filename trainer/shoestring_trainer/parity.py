@@ -1,6 +1,6 @@
 """Compare this implementation with numbers from the public model definition.
 
-    python -m shoestring_trainer.parity FILE.safetensors
+    python -m shoestring_trainer.parity FILE.safetensors [--device cuda]
 
 FILE holds public weights (`weights.*`), inputs and outputs (recipe §6), and its metadata the sizes. Prints JSON,
 tensor → relative error; exit 1 above 1e-4.
@@ -25,15 +25,16 @@ from shoestring_trainer.sampling import noise_levels, sample
 TOLERANCE = 1e-4
 
 
-def compare(path: Path) -> dict[str, float]:
-    """Compute every golden tensor → ‖ours − golden‖ / ‖golden‖. Raises KeyError when the file lacks one."""
-    with safe_open(path, "pt") as file:
+def compare(path: Path, device: str = "cpu") -> dict[str, float]:
+    """Compute every golden tensor on `device` → ‖ours − golden‖ / ‖golden‖. Raises KeyError when the file lacks one."""
+    with safe_open(path, "pt", device) as file:
         golden = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         sizes = json.loads(file.metadata()["config"])
     public = {name.removeprefix("weights."): t for name, t in golden.items() if name.startswith("weights.")}
     shape = tuple(golden["x"].shape[1:])
     net = DiT(model_of(sizes, public[FIRST].shape[-1]), shape, sizes["cap_dim"])
     net.load_state_dict(import_weights(public))
+    net.to(device)
     denoiser = Denoiser(net, objective_of(sizes))
     ours = _outputs(denoiser, golden) | _gradients(net, denoiser, golden)
     ours["positions"], golden["positions"] = net.get_buffer("positions"), public[POSITIONS][0]
@@ -72,7 +73,9 @@ def main() -> None:
     """Print the errors; exit 1 when one is above the tolerance."""
     parser = argparse.ArgumentParser(prog="shoestring_trainer.parity", description="Compare with public numbers.")
     parser.add_argument("file", type=Path, help="golden file, safetensors")
-    errors = compare(parser.parse_args().file)
+    parser.add_argument("--device", default="cpu", help="cuda, mps (default cpu)")
+    args = parser.parse_args()
+    errors = compare(args.file, args.device)
     print(json.dumps(errors, indent=1))
     raise SystemExit(any(not error <= TOLERANCE for error in errors.values()))
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from shoestring_trainer.config import AdamW as AdamWConfig
 from shoestring_trainer.config import Muon as MuonConfig
 from shoestring_trainer.config import Optimizer, TrainConfig
 from shoestring_trainer.data import DataSet
+from shoestring_trainer.device import open_accelerator
 from shoestring_trainer.diffusion import Denoiser, drop_captions
 from shoestring_trainer.ema import Ema
-from shoestring_trainer.failures import BadConfig, NotFinite
+from shoestring_trainer.failures import NotFinite
 from shoestring_trainer.masking import Keep, sample_keep
 from shoestring_trainer.mixture import Mixture
 from shoestring_trainer.model import Captions, DiT
@@ -223,22 +223,3 @@ def build_optimizer(net: DiT, config: Optimizer) -> AdamW | Muon:
             return AdamW(net.named_parameters(), config)
         case MuonConfig():
             return Muon(net.named_parameters(), config)
-
-
-def open_accelerator(config: TrainConfig) -> Accelerator:
-    """Take the device, or say why not. Raises BadConfig."""
-    device = config.compute.device
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[device]:
-        usable = ", ".join(name for name, there in available.items() if there)
-        raise BadConfig(f"compute.device {device} is not available here (usable: {usable})")
-    precision = "bf16" if config.compute.precision == "bf16" else "no"
-    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
-        AcceleratorState._reset_state()  # it is one a process, and `measure` builds runs of several precisions
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
-    if accelerator.num_processes != config.compute.processes:
-        raise BadConfig(
-            f"compute.processes is {config.compute.processes}, but {accelerator.num_processes} were started; "
-            f"start them with torchrun --nproc-per-node {config.compute.processes}"
-        )
-    return accelerator
