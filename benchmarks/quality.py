@@ -8,7 +8,8 @@ a third of it, each with its own schedule from warm-up to the last step. Two tra
 training's time is its CPU-seconds, evaluation left out. At the end of each, KID and retrieval of pictures for captions
 that training never showed. FOLDER keeps what is finished: given again, the benchmark goes on where it was stopped.
 
-Prints the curves' ends and the ratio; writes `docs/quality.json` when asked with `--json`.
+Prints the curves' ends and the ratio; writes `docs/quality.json` when asked with `--json`, draws the curves when
+asked with `--plot`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="train ours for the paper's whole time too")
     parser.add_argument("--at-once", type=int, default=2, help="trainings side by side, a thread each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here too")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -56,6 +58,10 @@ def main() -> None:
     print(told(result))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
+    if args.plot:
+        from quality_parts.picture import draw
+
+        draw(result, args.plot)
 
 
 def planned(args: argparse.Namespace) -> list[dict[str, Any]]:
