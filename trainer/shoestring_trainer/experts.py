@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shoestring_trainer.config import Experts
+from shoestring_trainer.masking import rows_of
 from shoestring_trainer.widths import tokens_per_expert
 
 
@@ -29,7 +30,7 @@ class ExpertChoice(nn.Module):
         k = tokens_per_expert(self.experts, n_tokens)
         probability = self.router(x).float().softmax(dim=-1)  # (B, T, E)
         weight, ids = probability.permute(2, 0, 1).topk(k, dim=-1, sorted=False)  # (E, B, k)
-        rows = (ids + torch.arange(0, batch * n_tokens, n_tokens, device=x.device)[:, None]).flatten()  # (E·B·k)
+        rows = rows_of(ids, n_tokens)  # (E·B·k)
         picked = x.reshape(-1, dim).index_select(0, rows)  # (E·B·k, D)
         hidden = F.gelu(torch.bmm(picked.view(len(self.w1), -1, dim), self.w1))  # (E, B·k, F)
         answers = torch.bmm(hidden, self.w2).view(-1, dim) * weight.reshape(-1, 1).to(x.dtype)  # (E·B·k, D)

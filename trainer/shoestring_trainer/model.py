@@ -91,9 +91,9 @@ class DiT(nn.Module):
         grid = (x.shape[2] // self.patch, x.shape[3] // self.patch)
         table = self.positions if grid == self.grid else self.get_buffer(_table_name(*grid))
         x = patchify(x, self.patch)  # (B, T, P)
-        positions = table.expand(len(x), -1, -1)  # (B, T, D)
+        positions = table  # (T, D)
         if keep is not None and keep.place == "naive":
-            x, positions = gather(x, keep.ids), gather(positions, keep.ids)  # before any token saw another
+            x, positions = gather(x, keep.ids), table[keep.ids]  # (B, K, P), (B, K, D): before any token saw another
         x = self.patch_embed(x) + positions  # (B, T or K, D)
         y, condition, real = self._conditions(c_noise, captions)
         x, mixer_y = self.into_mixer(x), self.captions_into_mixer(y)  # (B, T or K, D_mixer), (B, L, D_mixer)
