@@ -158,9 +158,11 @@ def told(result: dict[str, Any]) -> str:
     if found is None:
         lines.append("ours did not reach the paper's final value in the time it had")
     else:
-        upper = "not reached" if high is None else f"{high:.3f}"
+        whole_s = result["paper_cpu_s"]
+        upper, upper_s = ("not reached",) * 2 if high is None else (f"{high:.3f}", f"{high * whole_s:.0f}")
         lines.append(
-            f"ours is where the paper's recipe ended after {found:.3f} of its CPU-seconds ({low:.3f} to {upper})"
+            f"ours is where the paper's recipe ended after {found * whole_s:.0f} CPU-seconds "
+            f"({low * whole_s:.0f} to {upper_s}): {found:.3f} of its own ({low:.3f} to {upper})"
         )
     return "\n".join(lines)
 
