@@ -26,7 +26,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(widgets, "_drawing_s", {})
 
 
-@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.001, LIVE_S), (0.04, 10), (30, LIVE_MOST_S)])
+@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.001, LIVE_S), (0.1, 10), (30, LIVE_MOST_S)])
 def test_what_takes_long_is_drawn_less_often(takes_s: float, pause_s: float):
     widgets._drawing_s[None] = takes_s
     assert widgets._every_s(None) == pytest.approx(pause_s)

@@ -25,9 +25,9 @@ from shoestring_ui.theme import palette
 LIVE_S = 3
 STYLED_CELLS = 20_000  # styling takes 20 µs a cell
 LIVE_MOST_S = 60
-UNKNOWN_S = 0.02  # what a part is taken to need that was never drawn
+UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn
 ALONE = 3  # times what it takes with its page, the overview's parts took by themselves
-LIVE_SHARE = 0.004  # of a core, for each of a page's live parts; Streamlit's own work comes on top
+LIVE_SHARE = 0.01  # of a core, for each of a page's live parts; Streamlit's own work comes on top
 _drawing_s: dict[CodeType | None, float] = {}  # what every live part took last
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
