@@ -26,7 +26,7 @@ SLOW_S = float(os.environ.get("SHOESTRING_FUZZ_S", "60"))
 def thrown(seconds: float, *seed: str) -> dict[str, Any]:
     argv = [sys.executable, str(PROGRAM), str(seconds), *seed]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=2 * seconds + 240)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    assert done.returncode == 0, done.stderr[-6000:] + done.stdout  # the seed stands last
     return json.loads(done.stdout)
 
 

@@ -14,6 +14,8 @@ from shoestring.request import Every, Request
 from shoestring.request_parts import Cadence
 
 BISECTIONS = 64
+FILL_STEPS = 100  # single steps tried before bisecting again
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -75,28 +77,47 @@ class Pace:
         return Schedule(tuple(steps), every, seconds, training_s)
 
     def buy(self, request: Request, asked_s: float) -> Schedule:
-        """The most steps for at most so many seconds, stages sharing those of training. Raises TooLittle."""
-        least = self.schedule(request, [1] * len(self.step_s), asked_s)
-        if least.seconds > asked_s:
-            raise TooLittle(least.seconds)
-        low, high = 0.0, min(asked_s, MAX_STEPS * min(self.step_s))
+        """The most steps for at most so many seconds, stages sharing those of training. Raises TooLittle.
+
+        A step more can cost less: every .001 of 1,000 steps is 1,000 evaluations, every .001 of 1,001 is 501. So there
+        are several numbers of steps that just fit; when filling steps over one of them, the next is looked for.
+        """
+        best = self.schedule(request, [1] * len(self.step_s), asked_s)
+        if best.seconds > asked_s:
+            raise TooLittle(best.seconds)
+        for _ in range(ROUNDS):
+            training_s = self._bisect(request, best.training_s, asked_s)
+            split = self.schedule(request, self._split(request, training_s), asked_s)
+            best, is_full = self._fill(request, max(best, split, key=lambda each: each.training_s), asked_s)
+            if is_full:
+                break
+        return best
+
+    def _fits(self, schedule: Schedule, asked_s: float) -> bool:
+        return schedule.seconds <= asked_s and sum(schedule.steps) <= MAX_STEPS
+
+    def _bisect(self, request: Request, low: float, asked_s: float) -> float:
+        """Training seconds, from `low` on, that just fit."""
+        high = min(asked_s, MAX_STEPS * max(self.step_s))
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            if self.schedule(request, self._split(request, middle), asked_s).seconds <= asked_s:
+            if self._fits(self.schedule(request, self._split(request, middle), asked_s), asked_s):
                 low = middle
             else:
                 high = middle
-        return self._fill(request, self._split(request, low), asked_s)
+        return low
 
     def _split(self, request: Request, training_s: float) -> list[int]:
         """Whole steps of each stage out of so many training seconds, at least one each."""
         shares = zip(request.shares, self.step_s, strict=True)
         return [max(1, int(share * training_s / step_s + 1e-9)) for share, step_s in shares]
 
-    def _fill(self, request: Request, steps: list[int], asked_s: float) -> Schedule:
-        """Spend what rounding left: a step more for the stage that lags most behind its share, while it fits."""
-        best = self.schedule(request, steps, asked_s)
-        while True:
+    def _fill(self, request: Request, best: Schedule, asked_s: float) -> tuple[Schedule, bool]:
+        """Spend what rounding left: a step more for the stage that lags most behind its share, while it fits.
+
+        Also says whether no step more fits; otherwise it has only tried often enough.
+        """
+        for _ in range(FILL_STEPS):
             lag = [
                 share - n * s / best.training_s
                 for share, n, s in zip(request.shares, best.steps, self.step_s, strict=True)
@@ -104,11 +125,12 @@ class Pace:
             for stage in sorted(range(len(lag)), key=lambda i: -lag[i]):
                 more = [n + (i == stage) for i, n in enumerate(best.steps)]
                 tried = self.schedule(request, more, asked_s)
-                if tried.seconds <= asked_s and sum(more) <= MAX_STEPS:
+                if self._fits(tried, asked_s):
                     best = tried
                     break
             else:
-                return best
+                return best, True
+        return best, False
 
     def count(self, request: Request, n_steps: int) -> Schedule:
         """So many steps, stages sharing the steps."""
@@ -125,6 +147,7 @@ class Pace:
 
 def _every(cadence: Cadence, n_steps: int, total_usd: float) -> int:
     """A cadence in whole steps of a run of `n_steps` that costs `total_usd`."""
+    n_steps = min(n_steps, MAX_STEPS)
     if cadence.every_steps is not None:
         return min(cadence.every_steps, n_steps)
     if cadence.every_share is not None:
