@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from shoestring_ui import server, widgets
-from shoestring_ui.widgets import ALONE, LIVE_MOST_S, LIVE_S, LIVE_SHARE
+from shoestring_ui import pace, server
+from shoestring_ui.pace import ALONE, LIVE_MOST_S, LIVE_S, LIVE_SHARE
 from streamlit.testing.v1 import AppTest
 
 server.serve_nobody()
 PAGE = """
-import time
-from shoestring_ui.widgets import live
+import test_pace
+from shoestring_ui.pace import live
 
-def body():
-    end = time.thread_time() + {takes_s}
+live(test_pace.body, moving=True)
+"""
+takes_s = 0.0
+
+
+def body() -> None:
+    end = time.thread_time() + takes_s
     while time.thread_time() < end:
         pass
-
-live(body, moving=True)
-"""
 
 
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(widgets, "_drawing_s", {})
+    monkeypatch.setattr(pace, "_alone_s", {})
+    monkeypatch.setattr(pace, "_guess_s", {})
+
+
+def draw(seconds: float, alone: bool = False) -> float:
+    """Draw the page whose part takes so long; seconds to its next drawing."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("test_pace.takes_s", seconds)
+        patched.setattr(pace, "_is_alone", lambda: alone)
+        AppTest.from_string(PAGE, default_timeout=60).run()
+    return pace._every_s(body.__code__)
 
 
 @pytest.mark.parametrize(("takes_s", "pause_s"), [(0.001, LIVE_S), (0.1, 10), (30, LIVE_MOST_S)])
 def test_what_takes_long_is_drawn_less_often(takes_s: float, pause_s: float):
-    widgets._drawing_s[None] = takes_s
-    assert widgets._every_s(None) == pytest.approx(pause_s)
-    assert takes_s / widgets._every_s(None) <= LIVE_SHARE or pause_s == LIVE_MOST_S
+    pace._alone_s[None] = takes_s
+    assert pace._every_s(None) == pytest.approx(pause_s)
+    assert takes_s / pace._every_s(None) <= LIVE_SHARE or pause_s == LIVE_MOST_S
 
 
 def test_what_was_only_drawn_with_its_page_is_taken_to_need_more_alone():
-    AppTest.from_string(PAGE.format(takes_s=0.05), default_timeout=60).run()
-    (known,) = widgets._drawing_s.values()
-    assert known >= ALONE * 0.05
+    assert draw(0.05) >= ALONE * 0.05 / LIVE_SHARE
+
+
+def test_a_part_goes_by_what_it_takes_alone_on_average():
+    assert draw(0.2, alone=True) >= 20
+    assert 10 <= draw(0.001, alone=True) < 15  # it found the answers of another part
+
+
+def test_a_visit_of_its_page_does_not_make_a_part_look_cheap():
+    assert draw(0.2, alone=True) == draw(0.01) >= 20

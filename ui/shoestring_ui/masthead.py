@@ -8,8 +8,8 @@ from shoestring.errors import ShoestringError
 from shoestring.queries import Pulse
 
 from shoestring_ui import amounts, words
+from shoestring_ui.pace import LIVE, live
 from shoestring_ui.store import ask
-from shoestring_ui.widgets import LIVE, live
 
 METERS = 2  # projects whose money is shown; the others are counted
 

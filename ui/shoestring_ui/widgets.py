@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from types import CodeType
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from shoestring.records import Run
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from shoestring_ui import amounts, pick, plain, words
 from shoestring_ui.charts import CONFIG
@@ -22,14 +18,7 @@ from shoestring_ui.identity import WAITING as WAITING
 from shoestring_ui.identity import label
 from shoestring_ui.theme import palette
 
-LIVE_S = 3
 STYLED_CELLS = 20_000  # styling takes 20 µs a cell
-LIVE_MOST_S = 60
-UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn
-ALONE = 3  # times what it takes with its page, the overview's parts took by themselves
-LIVE_SHARE = 0.01  # of a core, for each of a page's live parts; Streamlit's own work comes on top
-_drawing_s: dict[CodeType | None, float] = {}  # what every live part took last
-LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 
 
 def head(title: str, lede: str) -> None:
@@ -42,41 +31,6 @@ def section(title: str, note: str = "") -> None:
     st.subheader(title, anchor=False)
     if note:
         st.html(f"<p class='note'>{words.escape(note)}</p>")
-
-
-def is_live() -> bool:
-    """Whether pages may refresh by themselves: the switch, or what the address says before there is one."""
-    return bool(st.session_state.get(LIVE, st.query_params.get(LIVE, "true") != "false"))
-
-
-def live(body: Callable[[], None], moving: bool) -> None:
-    """Draw `body`; again every few seconds while something moves and nobody has paused the app.
-
-    What takes long to draw is drawn less often, so that no page that is only looked at takes more than its share. How
-    long is known once it was drawn alone: with the whole page it finds answers that the page has just asked for.
-    """
-    code = getattr(body, "__code__", None)
-
-    @functools.wraps(body)
-    def timed() -> None:
-        began = time.thread_time()
-        body()
-        took = time.thread_time() - began
-        guess = min(ALONE * took, _drawing_s.get(code, math.inf))  # the first drawing of all also fills caches
-        _drawing_s[code] = took if _alone() else guess
-
-    st.fragment(timed, run_every=_every_s(code) if moving and is_live() else None)()
-
-
-def _every_s(code: CodeType | None) -> float:
-    """Seconds between two drawings of a part."""
-    return min(LIVE_MOST_S, max(LIVE_S, _drawing_s.get(code, UNKNOWN_S) / LIVE_SHARE))
-
-
-def _alone() -> bool:
-    """Whether this run of the script draws a part of the page and not the page."""
-    context = get_script_run_ctx()
-    return context is not None and bool(context.fragment_ids_this_run)
 
 
 def chart(

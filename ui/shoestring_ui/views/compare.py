@@ -18,11 +18,12 @@ from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.cost_charts import banded as banded_figure
 from shoestring_ui.curve_charts import X_AXES, overlay
 from shoestring_ui.differences import differing, shown
+from shoestring_ui.pace import live
 from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.views.equal import equal_dollars
-from shoestring_ui.widgets import ACTIVE, chart, download, head, live, pick_runs, section, submit_first
+from shoestring_ui.widgets import ACTIVE, chart, download, head, pick_runs, section, submit_first
 
 
 def page() -> None:

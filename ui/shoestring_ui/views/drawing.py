@@ -15,10 +15,11 @@ from shoestring_trainer.drawing import MAX_CHARACTERS, MAX_PROMPTS
 
 from shoestring_ui import amounts, words
 from shoestring_ui.identity import label
+from shoestring_ui.pace import live
 from shoestring_ui.store import ask, database, forget
 from shoestring_ui.theme import palette
 from shoestring_ui.thumbnails import image
-from shoestring_ui.widgets import ACTIVE, WAITING, live
+from shoestring_ui.widgets import ACTIVE, WAITING
 from shoestring_ui.widgets import section as headline
 
 EARLIER = 8  # drawings that the page names

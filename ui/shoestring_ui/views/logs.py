@@ -11,7 +11,8 @@ import streamlit as st
 from shoestring.records import Run
 
 from shoestring_ui import amounts, words
-from shoestring_ui.widgets import ACTIVE, live
+from shoestring_ui.pace import live
+from shoestring_ui.widgets import ACTIVE
 
 TAIL_LINES = 400
 TAIL_BYTES = 256_000

@@ -16,12 +16,13 @@ from shoestring.standings import standings
 from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.charts import Point, front_of, quality_per_dollar
 from shoestring_ui.identity import mark
+from shoestring_ui.pace import live
 from shoestring_ui.points import comparable, of_runs, qualities
 from shoestring_ui.reaches import Goal, goal_of, usual
 from shoestring_ui.store import ask, curves, database, recent, remember
 from shoestring_ui.theme import palette
 from shoestring_ui.views import budget, card, run_table
-from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, head, live, section, submit_first
+from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, head, section, submit_first
 from shoestring_ui.words import Figure
 
 REACHES_SHOWN = 12

@@ -12,9 +12,10 @@ from shoestring.records import Line, Run, Worker
 
 from shoestring_ui import amounts, verbs, words
 from shoestring_ui.identity import mark, state_words
+from shoestring_ui.pace import live
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
-from shoestring_ui.widgets import ACTIVE, WAITING, grid, head, live, section, submit_first
+from shoestring_ui.widgets import ACTIVE, WAITING, grid, head, section, submit_first
 from shoestring_ui.words import Figure
 
 LINE_SHOWN = 200

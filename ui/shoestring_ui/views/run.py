@@ -12,13 +12,14 @@ from shoestring.records import DRAWING, Run
 from shoestring_ui import amounts, words
 from shoestring_ui.curve_charts import X_AXES
 from shoestring_ui.identity import state_words
+from shoestring_ui.pace import live
 from shoestring_ui.points import metric_order
 from shoestring_ui.store import ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.thumbnails import image
 from shoestring_ui.views import logs, run_actions, run_parts
 from shoestring_ui.views.compare import curve_controls, curves
-from shoestring_ui.widgets import ACTIVE, WAITING, download, grid, head, live, pick_run, submit_first
+from shoestring_ui.widgets import ACTIVE, WAITING, download, grid, head, pick_run, submit_first
 
 TABS = ("Charts", "Samples", "System", "Log", "Spec", "Stages", "Cost by attempt", "Checkpoints", "Events")
 

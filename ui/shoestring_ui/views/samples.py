@@ -15,11 +15,12 @@ from shoestring_ui import amounts, contact_sheet, pair, words
 from shoestring_ui.identity import label
 from shoestring_ui.matrix import AXES, BY, Matrix, build, common, floor, pick, places, sort_rows, start
 from shoestring_ui.matrix_table import table
+from shoestring_ui.pace import live
 from shoestring_ui.pictures import first_shown
 from shoestring_ui.store import FRESH_S, ask, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.views import drawing
-from shoestring_ui.widgets import ACTIVE, head, live, pick_runs, submit_first
+from shoestring_ui.widgets import ACTIVE, head, pick_runs, submit_first
 
 QUALITY = ("eval/kid_effnet", "val/loss")  # the first that every chosen run has, else the last
 MOST = 8  # runs side by side

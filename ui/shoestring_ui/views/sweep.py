@@ -13,12 +13,13 @@ from shoestring.records import Run, Sweep, Trial
 
 from shoestring_ui import amounts, frames, takeaways, verbs, words
 from shoestring_ui.charts import CURVES_UP_TO, front_of, trials_per_dollar
+from shoestring_ui.pace import live
 from shoestring_ui.points import objectives, of_trials, quality_goal
 from shoestring_ui.store import ask
 from shoestring_ui.sweep_charts import at_equal_dollars, heatmap, of_rungs, parallel, rungs
 from shoestring_ui.theme import palette
 from shoestring_ui.views.steer import steer
-from shoestring_ui.widgets import chart, grid, head, live, nothing, section
+from shoestring_ui.widgets import chart, grid, head, nothing, section
 from shoestring_ui.words import Figure
 
 
