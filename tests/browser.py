@@ -32,7 +32,7 @@ DRAWN = """() => {
   const app = document.querySelector('[data-testid=stApp]');
   return app && app.dataset.testScriptState === 'notRunning'
     && document.querySelector('[data-testid=stMain] h1')
-    && !document.querySelector('[data-testid=stSkeleton]')
+    && !document.querySelector('[data-testid=stSkeleton], #first')
     && [...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(
          (chart) => !chart.offsetParent || chart.querySelector('.main-svg'));
 }"""  # a chart in a closed expander is not drawn

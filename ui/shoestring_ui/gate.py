@@ -19,11 +19,16 @@ from shoestring_ui import words
 HINT = "What to write into .streamlit/secrets.toml beside experiments.yaml is in docs/security.md; then start it again."
 
 
+def is_open() -> bool:
+    """Whether nobody has to sign in: only this machine reaches the app, and no sign-in is configured."""
+    return "auth" not in _secrets() and sign_in.is_loopback(st.get_option("server.address"))
+
+
 def guard() -> None:
     """Return to whoever may see the project; end the page for everybody else."""
-    secrets = _secrets()
-    if "auth" not in secrets and sign_in.is_loopback(st.get_option("server.address")):
+    if is_open():
         return
+    secrets = _secrets()
     if wrong := sign_in.problem(secrets):
         _closed("Nothing is shown: nobody could sign in", f"This app is reached from elsewhere, and {wrong}. {HINT}")
     user = st.user.to_dict()

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 APP = Path(__file__).with_name("app.py")
+SERVED = Path(__file__).with_name("served.py")  # the same with first drawings
 LOOPBACK = "127.0.0.1"
 
 
-def streamlit_argv(port: int, address: str = LOOPBACK, app: Path = APP) -> list[str]:
+def streamlit_argv(port: int, address: str = LOOPBACK, app: Path = SERVED) -> list[str]:
     """Arguments for a process; theme, fonts and the rest are in `.streamlit/config.toml` beside app.py."""
     return [
         *(sys.executable, "-m", "streamlit", "run", str(app)),

@@ -97,7 +97,7 @@ def ui_argv(address: str, port: int) -> list[str]:
                 hint = f"an address of this machine: {LOOPBACK}"
                 raise UsageError(f"--address {address}: {error.strerror}", hint) from None
             raise Conflict(f"port {port} is taken ({error.strerror})", f"shoestring ui --port {port + 1}") from error
-    app = Path(next(iter(package.submodule_search_locations))) / "app.py"
+    app = Path(next(iter(package.submodule_search_locations))) / "served.py"
     return [
         *(sys.executable, "-m", "streamlit", "run", str(app)),
         *("--server.address", address, "--server.port", str(port), "--server.headless", "true"),

@@ -1,0 +1,18 @@
+// The first drawing goes when the app has drawn the page itself; at once where its colours are not this browser's, which
+// the next request says.
+(() => {
+  const first = document.getElementById("first");
+  const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.cookie = `shoestring_theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+  const watch = new MutationObserver(() => {
+    const app = document.querySelector("[data-testid=stApp]");
+    const drawn = app && app.dataset.testScriptState === "notRunning" && app.querySelector("[data-testid=stMain] h1");
+    if (drawn || document.querySelector("[data-testid=stDialog]")) end();
+  });
+  function end() {
+    watch.disconnect();
+    first.remove();
+  }
+  if (theme !== first.dataset.theme) end();
+  else watch.observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-test-script-state"]});
+})();
