@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from postgres import Postgres
 from projects import USD, Project
 from shoestring import runs
 from shoestring.home import Home
-from shoestring.migrate import upgrade
+from shoestring.migrate import VERSION_TABLE, upgrade
 from shoestring.tail import Point
 from shoestring_ui import server
 from shoestring_ui.store import forget
@@ -175,6 +176,15 @@ def test_a_database_that_is_not_there_is_a_page_with_the_command(home: Home):
     assert not page.exception
     assert page.title[0].value == "The database is not ready"
     assert "shoestring db upgrade" in text(page)
+
+
+def test_a_database_of_an_older_program_is_a_page_with_the_command(project: Project):
+    with sqlite3.connect(project.home.state / "shoestring.db") as conn:
+        conn.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0007'")
+    page = AppTest.from_file(str(server.APP), default_timeout=60).run()
+    assert not page.exception
+    assert page.title[0].value == "The database is not ready"
+    assert "has schema 0007" in text(page) and "shoestring db upgrade" in text(page)
 
 
 def test_the_app_draws_its_first_page(project: Project):

@@ -15,7 +15,8 @@ import pytest
 from browser import Server, Visit, chromium, chromium_browser, served
 from projects import Project
 from shoestring.home import Home
-from shoestring_ui.served import PAGES, THEME
+from shoestring_ui.navigation import ADDRESSES
+from shoestring_ui.served import THEME
 from shoestring_ui.server import streamlit_argv
 from shoestring_ui.theme import DARK, LIGHT
 
@@ -79,11 +80,11 @@ def test_a_document_holds_what_the_database_says(server: Server, address: str, w
     first(server, address, words)
 
 
-@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: page or "overview")
+@pytest.mark.parametrize("page", sorted(ADDRESSES), ids=lambda page: page or "overview")
 def test_every_page_of_the_app_has_one_whose_header_leads_to_all_of_them(server: Server, page: str):
     header = first(server, page, "<h1>").partition("</header>")[0]
     links = re.findall(r"<a href='([^']+)' target='_top'( aria-current=page)?>", header.partition("<nav>")[2])
-    assert {name.replace(".", "") for name, _ in links} == PAGES
+    assert {name.replace(".", "") for name, _ in links} == ADDRESSES
     assert [name.replace(".", "") for name, here in links if here] == [page]
 
 
@@ -130,7 +131,7 @@ def test_it_is_there_before_the_scripts_and_gone_once_the_app_is_drawn(server: S
         visit.page.route(SCRIPTS, lambda one: held.append(one))
         visit.page.goto(f"{server.url}/", wait_until="commit")
         shown = visit.page.frame_locator("#first")
-        shown.get_by_text("Cheapest to reach").wait_for()
+        shown.get_by_text("Cheapest to reach").first.wait_for()
         paper = shown.locator("body").evaluate("(e) => getComputedStyle(e).backgroundColor")
         assert visit.page.get_by_test_id("stMain").count() == 0
         for one in held:

@@ -44,6 +44,7 @@ DOORS = {"actions", "queries", "db", "migrate"}  # what commands, sweeps and the
 WORKERS = {"heart", "attempt", "worker", "job", "dispatcher", "executors"}  # they hold leases, so they also use `runs`
 UI_MAY_IMPORT = {
     "queries",
+    "migrate",
     "actions",
     "spec",
     "errors",

@@ -60,9 +60,9 @@ def test_a_paused_app_refreshes_nothing_by_itself(project: Project, address: dic
     project.queue("dense")
     page = AppTest.from_string(
         "import streamlit as st\n"
-        "from shoestring_ui import masthead, widgets\n"
+        "from shoestring_ui import masthead, pace\n"
         "masthead.draw()\n"
-        "st.text(str(widgets.is_live()))\n",
+        "st.text(str(pace.is_live()))\n",
         default_timeout=60,
     )
     page.query_params.update(address)

@@ -74,13 +74,13 @@ def site(url: str) -> Site:
 
 def table() -> tuple[str, str]:
     """Where its table of runs is, and when that is there: ten runs by name."""
-    named = "[...document.querySelectorAll('a')].filter((a) => /^rate-/.test(a.textContent)).length >= 10"
+    named = "[...main.querySelectorAll('a')].filter((a) => /^rate-/.test(a.textContent)).length >= 10"
     return "#/experiments/1/runs", named
 
 
 def comparison(n_runs: int) -> tuple[str, str]:
     """Where its comparison of ten runs is, and when that is there: the runs by name, and a drawn plot."""
     ids = ",".join(f"%22{i:032d}%22" for i in range(1, 1 + min(COMPARED, n_runs)))
-    drawn = f"""[...document.querySelectorAll('a, th, td, span')].filter((e) => /^rate-/.test(e.textContent)).length
-        >= {min(COMPARED, n_runs)} && document.querySelector('.js-plotly-plot .main-svg path')"""
+    drawn = f"""[...main.querySelectorAll('a, th, td, span')].filter((e) => /^rate-/.test(e.textContent)).length
+        >= {min(COMPARED, n_runs)} && main.querySelector('.js-plotly-plot .main-svg path')"""
     return f"#/compare-runs?runs=[{ids}]&experiments=[%221%22]", drawn

@@ -9,15 +9,15 @@ from app_parts.stopwatch import Site
 from playwright.sync_api import Page
 
 Act = Callable[[Page], None]
-FIGURES = "document.querySelector('[data-testid=stMain] .figures dd')"
-CHART = "[...document.querySelectorAll('[data-testid=stMain] .graph img')].some((i) => i.complete && i.naturalWidth)"
+FIGURES = "main.querySelector('.figures dd')"
+CHART = "[...main.querySelectorAll('.graph img')].some((i) => i.complete && i.naturalWidth)"
 COMPARED = 10
 FIELDS = ("model.experts.count", "stages.0.mask.ratio")  # of the sweep; the second is drawn unasked
 
 
 @dataclass(frozen=True)
 class View:
-    """A page: its address, when its first content is there (JavaScript), and what is done on it in turns.
+    """A page: its address, when its first content is there (JavaScript, of `main`), and what is done on it in turns.
 
     Each of the acts must change the page, whichever came before it.
     """
@@ -80,7 +80,7 @@ def views(n_runs: int) -> list[View]:
         View("queue", "queue", FIGURES),
         View("run", f"run?run={middle}", FIGURES, (press("Log"), press("Charts"), press("step"), press("dollars"))),
         View("compare", f"compare?runs={ids}", CHART, (press("step"), press("images"), press("dollars"))),
-        View("samples", f"samples?runs={ids}", "document.querySelector('[data-testid=stMain] img.sample')",
+        View("samples", f"samples?runs={ids}", "main.querySelector('img.sample')",
              (slide("ArrowLeft"), slide("ArrowRight"), press("latest"), press("step"))),
         View("sweep", "sweep", FIGURES, (choose("Across", FIELDS[0]), choose("Across", FIELDS[1]))),
         View("cost", "cost", FIGURES),
@@ -91,13 +91,13 @@ def table() -> tuple[str, str]:
     """Where the table of runs is, and when that is there: ten runs by name, with their quality and dollars."""
     return (
         "",
-        "document.querySelectorAll('[data-testid=stMain] table.plain[aria-label^=\"The newest\"] .who').length >= 10",
+        "main.querySelectorAll('table.plain[aria-label^=\"The newest\"] .who').length >= 10",
     )
 
 
 def comparison(n_runs: int) -> tuple[str, str]:
     """Where ten runs are compared, and when that is there: the curves, and the table of what differs."""
     ids = ",".join(map(str, range(1, 1 + min(COMPARED, n_runs))))
-    drawn = f"""{CHART} && document.querySelectorAll('[data-testid=stMain] table.plain .who').length
+    drawn = f"""{CHART} && main.querySelectorAll('table.plain .who').length
         >= {min(COMPARED, n_runs)}"""
     return f"compare?runs={ids}", drawn

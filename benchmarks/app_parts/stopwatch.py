@@ -10,22 +10,30 @@ from playwright.sync_api import BrowserContext, Page
 
 PATIENCE_MS = 240_000  # a busy machine
 QUIET_MS = 250  # without any change: then the page is done
-# `shown` is when the wanted content was first there, `last` when anything in `inside` last changed: milliseconds since
-# the navigation. `ran` says that the server's script has run since the click (where pages say so).
+# `shown` is when the wanted content was first there to be seen, in a page's first drawing or in the page; `ready` when
+# it was in the page itself, to be worked with; `last` when anything in `inside` last changed: milliseconds since the
+# navigation. `ran` says that the server's script has run since the click (where pages say so).
 WATCH = """
 (() => {
-  const wanted = () => %(wanted)s, inside = %(inside)r;
-  const watch = window.__watch = {shown: null, last: 0, clicked: null, ran: false};
+  const inside = %(inside)r, wanted = (main) => main && (%(wanted)s);
+  const watch = window.__watch = {shown: null, ready: null, last: 0, clicked: null, ran: false};
+  const look = () => {
+    const now = performance.now(), first = document.getElementById('first');
+    if (watch.shown === null && wanted(first && first.contentDocument && first.contentDocument.body)) watch.shown = now;
+    if (watch.ready === null && !first && wanted(document.querySelector(inside))) {
+      watch.ready = now;
+      watch.shown ??= now;
+    }
+  };
   new MutationObserver((changes) => {
     const now = performance.now();
     if (changes.some((c) => { const e = c.target.nodeType === 1 ? c.target : c.target.parentElement;
                               return e && e.closest(inside); })) watch.last = now;
     if (document.querySelector('[data-test-script-state=running]')) watch.ran = true;
-    if (watch.shown === null && wanted()) watch.shown = now;
+    if (watch.ready === null) look();
   }).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
-  document.addEventListener('load', () => {  // a picture that is there changes nothing of the document
-    if (watch.shown === null && wanted()) watch.shown = performance.now();
-  }, {capture: true});
+  // a picture or a frame that is there changes nothing of the document
+  document.addEventListener('load', () => { if (watch.ready === null) look(); }, {capture: true});
   for (const kind of ['pointerdown', 'keydown'])
     document.addEventListener(kind, () => { watch.clicked ??= performance.now(); }, {capture: true});
 })()
@@ -46,14 +54,23 @@ class Site:
     says_when: bool = False  # pages say when the server's script runs
 
 
-def arrive(context: BrowserContext, site: Site, address: str, wanted: str) -> tuple[Page, float]:
-    """Open a page in a new tab; seconds until the JavaScript expression `wanted` was true."""
+@dataclass(frozen=True)
+class Arrival:
+    """Seconds from the navigation until the wanted content was seen, and until it was there to be worked with."""
+
+    shown_s: float
+    ready_s: float
+
+
+def arrive(context: BrowserContext, site: Site, address: str, wanted: str) -> tuple[Page, Arrival]:
+    """Open a page in a new tab, until `wanted` is true: a JavaScript expression of `main`, the site's `inside`."""
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.add_init_script(WATCH % {"wanted": wanted, "inside": site.inside})
     page.goto(f"{site.url}/{address}", wait_until="commit")
-    page.wait_for_function("window.__watch && window.__watch.shown !== null", polling=50)
-    return page, page.evaluate("window.__watch.shown") / 1000
+    page.wait_for_function("window.__watch && window.__watch.ready !== null", polling=50)
+    shown, ready = page.evaluate("[window.__watch.shown, window.__watch.ready]")
+    return page, Arrival(shown / 1000, ready / 1000)
 
 
 def rest(page: Page) -> None:

@@ -8,19 +8,8 @@ from shoestring.errors import EnvironmentProblem
 
 from shoestring_ui import masthead, theme, words
 from shoestring_ui.gate import guard
+from shoestring_ui.navigation import FIRST, PAGES
 from shoestring_ui.store import ask
-from shoestring_ui.views import compare, costs, new_run, overview, queued, run, samples, sweep
-
-PAGES = (
-    ("Overview", overview.page, "overview"),
-    ("Queue", queued.page, "queue"),
-    ("Run", run.page, "run"),
-    ("Compare", compare.page, "compare"),
-    ("Samples", samples.page, "samples"),
-    ("Sweep", sweep.page, "sweep"),
-    ("Cost", costs.page, "cost"),
-    ("New run", new_run.page, "new"),
-)
 
 
 def main() -> None:
@@ -29,7 +18,7 @@ def main() -> None:
     st.html(theme.css(theme.palette()))
     st.logo(theme.wordmark(theme.palette()), size="small")
     guard()
-    pages = [st.Page(draw, title=title, url_path=path, default=path == "overview") for title, draw, path in PAGES]
+    pages = [st.Page(draw, title=title, url_path=path, default=path == FIRST) for title, draw, path in PAGES]
     chosen = st.navigation(pages, position="top")
     try:
         ask(queries.pulse)  # before anything is drawn

@@ -23,9 +23,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.file_util import get_static_dir
 
 from shoestring_ui import first, gate
+from shoestring_ui.navigation import ADDRESSES
 from shoestring_ui.server import APP
 
-PAGES = frozenset({"", "queue", "run", "compare", "samples", "sweep", "cost", "new"})
 THEME = "shoestring_theme"  # a cookie: light or dark, as the browser was at its last visit
 PLACE = "position: fixed; inset: 0; width: 100%; height: 100%; border: 0; z-index: 1000000"
 SANDBOX = "allow-same-origin allow-top-navigation-by-user-activation"  # fonts and links; no script
@@ -77,7 +77,7 @@ def _draw(path: str, query: str, dark: bool) -> str:
 
 def _wants_page(scope: Scope) -> bool:
     """Whether somebody on this machine opens a page of the app, and nobody has to sign in."""
-    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].strip("/") not in PAGES:
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].strip("/") not in ADDRESSES:
         return False
     host = Headers(scope=scope).get("host", "").rpartition(":")
     return gate.is_open() and sign_in.is_loopback((host[0] or host[2]).strip("[]"))

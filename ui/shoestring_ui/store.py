@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
-from shoestring import queries
+from shoestring import migrate, queries
 from shoestring.db import Database
 from shoestring.errors import NotFound
 from shoestring.home import Home
@@ -31,6 +31,8 @@ _curves: dict[Hashable, Series] = {}  # of runs that have ended
 
 @st.cache_resource
 def _database(url: str) -> Database:
+    """Opened once it is found to be this program's."""
+    migrate.check(url)
     return Database(url)
 
 
