@@ -23,7 +23,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.file_util import get_static_dir
 
 from shoestring_ui import first, gate
-from shoestring_ui.navigation import ADDRESSES
 from shoestring_ui.server import APP
 
 THEME = "shoestring_theme"  # a cookie: light or dark, as the browser was at its last visit
@@ -77,6 +76,8 @@ def _draw(path: str, query: str, dark: bool) -> str:
 
 def _wants_page(scope: Scope) -> bool:
     """Whether somebody on this machine opens a page of the app, and nobody has to sign in."""
+    from shoestring_ui.navigation import ADDRESSES  # their caches want the server's runtime, which is there by now
+
     if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].strip("/") not in ADDRESSES:
         return False
     host = Headers(scope=scope).get("host", "").rpartition(":")
