@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import http.client
 import re
 import shutil
 import time
@@ -112,6 +113,13 @@ def test_this_machine_by_its_own_names_gets_it(server: Server, host: str):
 @pytest.mark.parametrize("address", ["nowhere", "static/nowhere.js", "queue/nowhere"])
 def test_other_addresses_are_streamlits(server: Server, address: str):
     assert not drawn(get(server, address))
+
+
+def test_an_address_with_a_slash_at_its_end_is_led_to_the_page(server: Server):
+    asked = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    asked.request("GET", "/queue/")
+    answer = asked.getresponse()
+    assert (answer.status, answer.headers["location"]) == (301, "/queue")
 
 
 def test_where_somebody_has_to_sign_in_nothing_is_drawn(home: Home):

@@ -27,7 +27,7 @@ from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 PATIENCE_S = 0.5  # what is not drawn by then comes with the app, …
 UTMOST_S = 1.5  # … unless there is nothing yet to look at
 CONTENT = re.compile(r"class='(figures|graph|plain|matrix|facts|empty)")
-LOOK_S = 0.002
+LOOK_S = 0.01
 WIDGETS = {"checkbox": "toggle", "button": "button", "download_button": "button"}  # the others are fields
 HERE = " aria-current=page"
 FOLDED = ("expandable", "popover")
@@ -55,9 +55,9 @@ def draw(app: Path, page: str, query: str, dark: bool) -> str:
     runner.start()
     began = time.monotonic()
     while not runner.script_stopped() and (waited_s := time.monotonic() - began) < UTMOST_S:
-        time.sleep(LOOK_S)
         if waited_s > PATIENCE_S and _has_content(list(runner.forward_msgs())):
             break
+        time.sleep(LOOK_S)
     runner.request_stop()  # at its next word to Streamlit; nobody waits for it
     sent = list(runner.forward_msgs())
     return html(sent, page) if _has_content(sent) else ""

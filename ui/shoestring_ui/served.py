@@ -68,7 +68,7 @@ class FirstDrawing:
 
 def _draw(path: str, query: str, dark: bool) -> str:
     try:
-        return first.draw(APP, path.strip("/"), query, dark)
+        return first.draw(APP, path.removeprefix("/"), query, dark)
     except Exception:  # the app itself will say what is wrong
         LOG.exception("no first drawing of %s", path)
         return ""
@@ -78,7 +78,7 @@ def _wants_page(scope: Scope) -> bool:
     """Whether somebody on this machine opens a page of the app, and nobody has to sign in."""
     from shoestring_ui.navigation import ADDRESSES  # their caches want the server's runtime, which is there by now
 
-    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].strip("/") not in ADDRESSES:
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].removeprefix("/") not in ADDRESSES:
         return False
     host = Headers(scope=scope).get("host", "").rpartition(":")
     return gate.is_open() and sign_in.is_loopback((host[0] or host[2]).strip("[]"))
