@@ -170,5 +170,5 @@ def test_its_links_lead_away_before_the_app_has_come(server: Server):
     with chromium_browser() as browser:
         visit = Visit(browser, server.url)
         before_the_scripts(visit, "queue", []).get_by_role("link", name="Cost").click()
-        visit.page.wait_for_url("**/cost")
+        visit.page.wait_for_url("**/cost", wait_until="commit")
         visit.close()
