@@ -84,6 +84,20 @@ def test_a_checkpoint_that_lost_its_manifest_is_damaged_not_absent(run):
         checkpoint.load_newest(run)
 
 
+def test_whichever_bit_of_a_manifest_changes_it_is_refused_or_says_the_same(run):
+    path = save(run, 1)
+    file, sealed_as = path / "MANIFEST.json", sealed.unseal(path, checkpoint.FILES)
+    content = file.read_bytes()
+    for bit in range(8 * len(content)):
+        spoilt = bytearray(content)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(spoilt)
+        try:
+            assert sealed.unseal(path, checkpoint.FILES) == sealed_as, bytes(spoilt)
+        except BadCheckpoint:
+            continue
+
+
 def test_a_manifest_cannot_name_other_files(run):
     path = save(run, 1)
     manifest = json.loads((path / "MANIFEST.json").read_text())

@@ -67,7 +67,14 @@ def _manifest(partial: Path, step: int, token: int, state: dict[str, Any]) -> No
     files = {}
     for file in sorted(partial.iterdir()):
         files[file.name] = {"size": file.stat().st_size, "sha256": sync_and_hash(file)}
-    manifest = {
+    (partial / "MANIFEST.json").write_text(json.dumps(_says(step, token, state, files), indent=1))
+    sync_and_hash(partial / "MANIFEST.json")
+    fsync_dir(partial)
+
+
+def _says(step: int, token: int, state: dict[str, Any], files: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says: nothing that the folder's name and its files do not say too, so each vouches for it."""
+    return {
         "version": MANIFEST_VERSION,
         "step": step,
         "token": token,
@@ -75,9 +82,6 @@ def _manifest(partial: Path, step: int, token: int, state: dict[str, Any]) -> No
         "journal_offset": state["journal_offset"],
         "files": files,
     }
-    (partial / "MANIFEST.json").write_text(json.dumps(manifest, indent=1))
-    sync_and_hash(partial / "MANIFEST.json")
-    fsync_dir(partial)
 
 
 def unseal(path: Path, names: tuple[str, ...]) -> Sealed:
@@ -90,6 +94,8 @@ def unseal(path: Path, names: tuple[str, ...]) -> Sealed:
         if set(manifest["files"]) != set(names):
             raise BadCheckpoint(f"{path.name}: MANIFEST.json names {sorted(manifest['files'])}, allowed {list(names)}")
         content = {name: _verified(path / name, facts) for name, facts in manifest["files"].items()}
+        if manifest != _says(step, token, json.loads(content[STATE]), manifest["files"]):
+            raise BadCheckpoint(f"{path.name}: its MANIFEST.json says something else than its {STATE}")
         return Sealed(path, step, token, content, manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadCheckpoint(f"{path.name}: {type(error).__name__}: {error}") from error
