@@ -6,7 +6,7 @@ import time
 
 import pytest
 from shoestring_ui import pace, server
-from shoestring_ui.pace import ALONE, LIVE_MOST_S, LIVE_S, LIVE_SHARE
+from shoestring_ui.pace import ALONE, LIVE_MOST_S, LIVE_S, LIVE_SHARE, STREAMLIT_S
 from streamlit.testing.v1 import AppTest
 
 server.serve_nobody()
@@ -40,11 +40,11 @@ def draw(seconds: float, alone: bool = False) -> float:
     return pace._every_s(body.__code__)
 
 
-@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.001, LIVE_S), (0.1, 10), (30, LIVE_MOST_S)])
+@pytest.mark.parametrize(("takes_s", "pause_s"), [(0.0, LIVE_S), (0.1, 13), (30, LIVE_MOST_S)])
 def test_what_takes_long_is_drawn_less_often(takes_s: float, pause_s: float):
     pace._alone_s[None] = takes_s
     assert pace._every_s(None) == pytest.approx(pause_s)
-    assert takes_s / pace._every_s(None) <= LIVE_SHARE or pause_s == LIVE_MOST_S
+    assert (takes_s + STREAMLIT_S) / pace._every_s(None) <= LIVE_SHARE + 1e-9 or pause_s == LIVE_MOST_S
 
 
 def test_what_was_only_drawn_with_its_page_is_taken_to_need_more_alone():
@@ -53,7 +53,7 @@ def test_what_was_only_drawn_with_its_page_is_taken_to_need_more_alone():
 
 def test_a_part_goes_by_what_it_takes_alone_on_average():
     assert draw(0.2, alone=True) >= 20
-    assert 10 <= draw(0.001, alone=True) < 15  # it found the answers of another part
+    assert 13 <= draw(0.001, alone=True) < 18  # it found the answers of another part
 
 
 def test_a_visit_of_its_page_does_not_make_a_part_look_cheap():

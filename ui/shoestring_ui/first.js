@@ -1,16 +1,20 @@
-// The first drawing goes when the app has drawn the page itself; at once where its colours are not this browser's, which
-// the next request says.
+// The first drawing goes when the app has drawn the page itself, or shows its first content for half a second; at once where
+// its colours are not this browser's, which the next request says.
 (() => {
   const first = document.getElementById("first");
   const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   document.cookie = `shoestring_theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+  const content = [".figures", ".graph", ".plain", ".matrix", ".facts", ".empty"].map((kind) => `[data-testid=stMain] ${kind}`);
+  let soon = 0;
   const watch = new MutationObserver(() => {
     const app = document.querySelector("[data-testid=stApp]");
     const drawn = app && app.dataset.testScriptState === "notRunning" && app.querySelector("[data-testid=stMain] h1");
     if (drawn || document.querySelector("[data-testid=stDialog]")) end();
+    else if (!soon && app && app.querySelector(content.join())) soon = setTimeout(end, 500);
   });
   function end() {
     watch.disconnect();
+    clearTimeout(soon);
     first.remove();
   }
   if (theme !== first.dataset.theme) end();
