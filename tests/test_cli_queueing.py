@@ -136,7 +136,7 @@ def test_runs_are_paused_resumed_cancelled_and_retried(project: Path) -> None:
 
 def test_the_app_is_served_on_this_machine_only(project: Path) -> None:
     argv = serving.ui_argv("127.0.0.1", 8599)
-    assert argv[1:4] == ["-m", "streamlit", "run"] and Path(argv[4]).name == "app.py"
+    assert argv[1:4] == ["-m", "streamlit", "run"] and Path(argv[4]).name == "served.py"
     assert argv[argv.index("--server.address") + 1] == "127.0.0.1"
     assert argv[argv.index("--browser.gatherUsageStats") + 1] == "false"
     for address in ("0.0.0.0", "192.0.2.1", "::", "example.org"):
