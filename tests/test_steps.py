@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from hypothesis import given, reject, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from shoestring.cost import RunOverheads
 from shoestring.request_parts import Cadence
@@ -42,8 +42,15 @@ def asked(draw):
     return pace, SimpleNamespace(shares=shares, **cadences), draw(st.sampled_from([10.0, 1e3, 1e5, 1e7, 1e11]))
 
 
+OVERHEADS = RunOverheads(startup_s=1.0, evaluation_s=1.0, grid_s=1.0, checkpoint_s=0.1)
+UNLIKE = Counted(step_s=(1.0, 7.0), overheads=(OVERHEADS, OVERHEADS), usd_per_s=2.8e-5)
+HALVES = SimpleNamespace(shares=[0.5, 0.5], evaluate=None, samples=None, checkpoints=None)
+
+
 @settings(max_examples=300, deadline=None)
 @given(asked())
+@example((UNLIKE, HALVES, 10.0))  # a step of each is 8 s; 8 s shared would be four steps and one
+@example((UNLIKE, HALVES, 1e11))
 def test_so_many_seconds_buy_steps_until_none_fits_and_that_is_found_soon(given):
     pace, request, asked_s = given
     Counted.n_priced = 0

@@ -88,7 +88,9 @@ class Pace:
         for _ in range(ROUNDS):
             training_s = self._bisect(request, best.training_s, asked_s)
             split = self.schedule(request, self._split(request, training_s), asked_s)
-            best, is_full = self._fill(request, max(best, split, key=lambda each: each.training_s), asked_s)
+            if self._fits(split, asked_s) and split.training_s > best.training_s:
+                best = split
+            best, is_full = self._fill(request, best, asked_s)
             if is_full:
                 break
         return best
@@ -97,7 +99,7 @@ class Pace:
         return schedule.seconds <= asked_s and sum(schedule.steps) <= MAX_STEPS
 
     def _bisect(self, request: Request, low: float, asked_s: float) -> float:
-        """Training seconds, from `low` on, that just fit."""
+        """Training seconds, more than `low`, that just fit when the stages share them; `low` where none were found."""
         high = min(asked_s, MAX_STEPS * max(self.step_s))
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
