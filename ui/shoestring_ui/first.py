@@ -45,7 +45,7 @@ class Piece:
 def draw(app: Path, page: str, query: str, dark: bool) -> str:
     """The page of that name (empty: the first) and query as HTML; of a slow one as far as it came in half a second.
 
-    Empty when there is nothing to look at by then, nor a second later.
+    Empty when there is nothing of it to look at by then, nor a second later.
     """
     pages = PagesManager(str(app), ScriptCache(), setup_watcher=False)
     state = SafeSessionState(SessionState(), lambda: None)
@@ -58,9 +58,11 @@ def draw(app: Path, page: str, query: str, dark: bool) -> str:
         if waited_s > PATIENCE_S and _has_content(list(runner.forward_msgs())):
             break
         time.sleep(LOOK_S)
+    is_whole = runner.script_stopped()
     runner.request_stop()  # at its next word to Streamlit; nobody waits for it
     sent = list(runner.forward_msgs())
-    return html(sent, page) if _has_content(sent) else ""
+    drawn = html(sent, page)
+    return drawn if "<h1" in drawn and (is_whole or _has_content(sent)) else ""
 
 
 def _has_content(sent: Sequence[ForwardMsg]) -> bool:
