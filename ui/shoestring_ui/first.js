@@ -1,4 +1,4 @@
-// The first drawing goes when the app has drawn the page itself, or shows its first content for half a second; at once where
+// The first drawing goes when the app has drawn the page itself, or has shown its first content for a moment; at once where
 // its colours are not this browser's, which the next request says.
 (() => {
   const first = document.getElementById("first");
@@ -10,7 +10,7 @@
     const app = document.querySelector("[data-testid=stApp]");
     const drawn = app && app.dataset.testScriptState === "notRunning" && app.querySelector("[data-testid=stMain] h1");
     if (drawn || document.querySelector("[data-testid=stDialog]")) end();
-    else if (!soon && app && app.querySelector(content.join())) soon = setTimeout(end, 500);
+    else if (!soon && app && app.querySelector(content.join())) soon = setTimeout(end, 200);
   });
   function end() {
     watch.disconnect();
