@@ -66,8 +66,10 @@ def main() -> None:
 def differing(n: int) -> list[str]:
     """Train the `n` most interrupted runs again, undisturbed; name those that come to other losses."""
     most = "SELECT id, name, run_dir FROM runs WHERE attempts > 1 AND state = 'succeeded' ORDER BY attempts DESC LIMIT "
-    problems = []
-    for run_id, name, run_dir in runs(f"{most}{int(n)}"):
+    problems, interrupted = list[str](), runs(f"{most}{int(n)}")
+    if n and not interrupted:
+        print("  no kill met a run, so none is compared: give it again with another --seed", flush=True)
+    for run_id, name, run_dir in interrupted:
         folder = LOG.with_name(f"again-{run_id}")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
