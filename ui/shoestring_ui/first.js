@@ -3,14 +3,13 @@
 (() => {
   const first = document.getElementById("first");
   const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  document.cookie = `shoestring_theme=${theme}; path=/; max-age=31536000; samesite=lax`;
-  const content = [".figures", ".graph", ".plain", ".matrix", ".facts", ".empty"].map((kind) => `[data-testid=stMain] ${kind}`);
+  document.cookie = `${first.dataset.cookie}=${theme}; path=/; max-age=31536000; samesite=lax`;
   let soon = 0;
   const watch = new MutationObserver(() => {
     const app = document.querySelector("[data-testid=stApp]");
     const drawn = app && app.dataset.testScriptState === "notRunning" && app.querySelector("[data-testid=stMain] h1");
     if (drawn || document.querySelector("[data-testid=stDialog]")) end();
-    else if (!soon && app && app.querySelector(content.join())) soon = setTimeout(end, 200);
+    else if (!soon && app && app.querySelector(first.dataset.content)) soon = setTimeout(end, 200);
   });
   function end() {
     watch.disconnect();

@@ -26,7 +26,8 @@ from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 PATIENCE_S = 0.5  # what is not drawn by then comes with the app, …
 UTMOST_S = 1.5  # … unless there is nothing yet to look at
-CONTENT = re.compile(r"class='(figures|graph|plain|matrix|facts|empty)")
+KINDS = ("figures", "graph", "plain", "matrix", "facts", "empty")  # classes of what there is to look at
+CONTENT = re.compile(f"class='({'|'.join(KINDS)})")
 LOOK_S = 0.01
 WIDGETS = {"checkbox": "toggle", "button": "button", "download_button": "button"}  # the others are fields
 HERE = " aria-current=page"

@@ -28,7 +28,11 @@ from shoestring_ui.server import APP
 THEME = "shoestring_theme"  # a cookie: light or dark, as the browser was at its last visit
 PLACE = "position: fixed; inset: 0; width: 100%; height: 100%; border: 0; z-index: 1000000"
 SANDBOX = "allow-same-origin allow-top-navigation-by-user-activation"  # fonts and links; no script
-FRAME = f'<iframe id="first" title="Shoestring" style="{PLACE}" sandbox="{SANDBOX}"'
+KINDS = ",".join(f"[data-testid=stMain] .{kind}" for kind in first.KINDS)
+FRAME = (
+    f'<iframe id="first" title="Shoestring" style="{PLACE}" sandbox="{SANDBOX}" '
+    f'data-cookie="{THEME}" data-content="{KINDS}"'
+)
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)
 
