@@ -111,6 +111,8 @@ def _element(element: Any) -> str:
     if kind == "heading":
         tag = element.heading.tag
         return f"<{tag}>{escape(element.heading.body)}</{tag}>"
+    if kind == "plotly_chart":  # its script draws it
+        return _box("place", "&nbsp;", element)
     return _widget(WIDGETS.get(kind, "field"), getattr(getattr(element, kind), "label", ""), element)
 
 
