@@ -23,7 +23,7 @@ def test_days_are_stacked_by_outcome_all_amber_and_told_apart_by_pattern(colours
     days = {"2026-11-22": parts(useful=2_000_000, failed=500_000), "2026-11-23": parts(useful=1, repeated=7)}
     figure = by_day(days, colours)
     assert [bar.name for bar in figure.data] == ["useful", "repeated", "failed"]
-    assert list(figure.data[0].y) == [2.0, 1e-6] and figure.layout.barmode == "stack"
+    assert list(figure.data[0].y) == [2.0, 1e-6] and list(figure.data[2].base) == [2.0, 8e-6], "each upon the others"
     assert {bar.marker.color for bar in figure.data} == {colours.money, colours.money_wash}
     assert len({bar.marker.pattern.shape for bar in figure.data}) == 3
     assert figure.layout.yaxis.tickfont.color == colours.money
@@ -34,11 +34,11 @@ def test_planned_dollars_stand_against_actual_ones_with_the_diagonal_and_the_ran
         Forecast(1, "a", "m", "measured", 0.9, 1.0, 1.2, 1.1),
         Forecast(2, "b", "m", "fitted", 1.5, 2.0, 2.5, 3.0),
     ]
-    diagonal, inside, outside = planned_against_actual(forecasts, LIGHT).data
+    diagonal, _, inside, between, outside = planned_against_actual(forecasts, LIGHT).data
     assert list(diagonal.x) == list(diagonal.y)
     assert (list(inside.x), list(inside.y)) == ([1.0], [1.1])
     assert (list(outside.x), list(outside.y)) == ([2.0], [3.0])
-    assert outside.error_x.array[0] == outside.error_x.arrayminus[0] == 0.5
+    assert list(between.x) == [1.5, 2.5, None] and list(between.y)[:2] == [3.0, 3.0], "its range, at its actual dollars"
     assert inside.marker.symbol != outside.marker.symbol
 
 

@@ -47,8 +47,10 @@ def test_flops_by_component_add_up_to_the_plans_and_are_drawn_largest_first(tmp_
     parts = flop_by_part(run)
     assert sum(parts.values()) == pytest.approx(run.flop) and list(parts.values()) == sorted(parts.values())[::-1]
     for colours in (LIGHT, DARK):
-        (bars,) = figure_of(parts, colours).data
-        assert list(bars.y)[-1] == next(iter(parts)).replace("_", " ") and bars.marker.color != colours.money
+        figure = figure_of(parts, colours)
+        (bars,) = figure.data
+        assert bars.x[-1] == max(bars.x) and bars.marker.color != colours.money
+        assert figure.layout.yaxis.ticktext[-1] == next(iter(parts)).replace("_", " ")
     first = next(iter(parts)).replace("_", " ")
     assert takeaways.of_parts(parts).startswith(f"Of the training FLOPs, {first} ")
     assert frames.of_parts(parts)["share"].sum() == pytest.approx(1)

@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 import pytest
 from shoestring.records import OUTCOMES
 from shoestring_ui import plain
+from shoestring_ui.bars import legend
 from shoestring_ui.charts import Point, quality_per_dollar
-from shoestring_ui.cost_charts import banded, burn_down, by_day
+from shoestring_ui.cost_charts import banded, burn_down, by_day, flop_by_part
 from shoestring_ui.curve_charts import X_AXES, overlay
 from shoestring_ui.glyphs import between
 from shoestring_ui.hits import words
@@ -95,18 +96,45 @@ def test_a_heat_map_has_a_cell_for_every_pair_with_its_number_on_it_and_the_best
     assert between(("#000000", "#ffffff"), 0.5) == "#808080"
 
 
-def test_every_figure_of_lines_marks_areas_and_cells_is_drawn_and_bars_are_left_to_plotly():
+def test_areas_bands_and_parallel_axes_are_drawn_too():
     trials = [trial(i, 0.1 * i, 1 + i % 2, 0.1 * i + 0.1) for i in range(5)]
     left = burn_down([(1e9, 0), (1e9 + 7200, 400_000)], 1.0, 0.1, LIGHT)
     drawn = [
         left, banded([], "val/loss", LIGHT),
         parallel(trials, ["stages.0.mask.ratio", "model.experts.count"], ["val/loss", "cost/usd"], LIGHT, {1}),
     ]  # fmt: skip
-    assert all(plain.drawable(figure) and "<svg" not in plain.html(figure, "…", DARK) for figure in drawn)
+    assert all("<svg" not in plain.html(figure, "…", DARK) for figure in drawn), "pages let none through"
     said = plain.html(left, "…", LIGHT)
     assert ticks(said, "across") and all(":" in t for t in ticks(said, "across")), "times of a day"
     assert picture(said).find(f".//{SVG}path[@fill='{LIGHT.money_wash}']") is not None
-    assert not plain.drawable(by_day({"2026-01-01": dict.fromkeys(OUTCOMES, 5)}, LIGHT))
+
+
+def rects(figure: go.Figure) -> list[tuple[float, float, float, float, str]]:
+    """Left, top, width, height (%) and filling of each bar."""
+    found = picture(plain.html(figure, "…", LIGHT)).iter(f"{SVG}rect")
+    sides = ("x", "y", "width", "height")
+    return [(*(float(one.get(side, "").rstrip("%")) for side in sides), one.get("fill", "")) for one in found]
+
+
+def test_days_stand_upon_each_other_and_each_outcome_has_its_pattern():
+    spent = {**dict.fromkeys(OUTCOMES, 0), "useful": 3_000_000, "failed": 1_000_000}
+    figure = by_day({"2026-01-01": spent, "2026-01-02": {**spent, "failed": 0}}, LIGHT)
+    first, second, failed, hatched, nothing, _ = rects(figure)
+    assert first[4] == LIGHT.money and failed[4] == LIGHT.money_wash and hatched[4].startswith("url(#hatch-")
+    assert first[0] < 50 < second[0] and failed[:3:2] == hatched[:3:2] == first[:3:2], "over the same day, as wide"
+    assert failed[1] + failed[3] == pytest.approx(first[1], abs=0.1)
+    assert first[3] == pytest.approx(3 * failed[3], abs=0.1)
+    assert nothing[3] == 0 and ticks(plain.html(figure, "…", LIGHT), "across") == ["2026-01-01", "2026-01-02"]
+    assert "title='2026-01-01\nfailed $1.00'" in plain.html(figure, "…", LIGHT)
+    assert re.findall(r"<li><img[^>]*> (\w+)</li>", legend(figure)) == ["useful", "failed"]
+
+
+def test_bars_that_lie_say_their_share_at_their_end():
+    figure = flop_by_part({"patch_mixer": 3e15, "backbone": 1e15}, LIGHT)
+    (short, long), said = rects(figure), plain.html(figure, "…", LIGHT)
+    assert short[0] == long[0] == 0 and long[2] == pytest.approx(3 * short[2], abs=0.1) and long[1] < short[1]
+    assert ticks(said, "up") == ["backbone", "patch mixer"] and ">75 %</span>" in said
+    assert "title='patch mixer\n3 PFLOP, 75 %'" in said
 
 
 @pytest.mark.parametrize(

@@ -15,38 +15,46 @@ from shoestring.forecasts import Forecast
 from shoestring.records import MICRO, OUTCOMES
 
 from shoestring_ui.amounts import count, share, usd
-from shoestring_ui.charts import frame, money_axis, tint
+from shoestring_ui.charts import frame, money_axis, put, tint
 from shoestring_ui.curve_charts import thin
 from shoestring_ui.identity import identity
 from shoestring_ui.theme import MONO, Palette
 
 PATTERNS = {"unfinished": ".", "repeated": "/", "pruned": "\\", "failed": "x", "cancelled": "-"}
 DAYS_SHOWN = 60
+DAYS_NAMED = 8
+ROOM = 1.15  # of the longest bar: its share stands beside it
 
 
 def by_day(days: Mapping[str, Mapping[str, int]], colours: Palette) -> go.Figure:
     """Micro-dollars by day and outcome, as stacked bars: useful at the bottom, idle workers on top."""
     figure = frame(colours, 320)
     shown = list(days)[-DAYS_SHOWN:]
+    below = [0.0] * len(shown)
     for outcome in OUTCOMES:
         micro = [days[day][outcome] for day in shown]
         if any(micro):
             pale = outcome != "useful"
             figure.add_bar(
-                x=shown,
+                x=list(range(len(shown))),
                 y=[amount / MICRO for amount in micro],
+                base=below,
                 name=outcome,
                 marker={
                     "color": colours.money_wash if pale else colours.money,
                     "line": {"color": colours.money, "width": 1},
                     "pattern": {"shape": PATTERNS.get(outcome, ""), "fgcolor": colours.money, "size": 6},
                 },
-                customdata=[usd(amount / MICRO) for amount in micro],
-                hovertemplate=f"<b>%{{x}}</b><br>{outcome} %{{customdata}}<extra></extra>",
+                customdata=[(day, usd(amount / MICRO)) for day, amount in zip(shown, micro, strict=True)],
+                hovertemplate=f"<b>%{{customdata[0]}}</b><br>{outcome} %{{customdata[1]}}<extra></extra>",
             )
+            below = [base + amount / MICRO for base, amount in zip(below, micro, strict=True)]
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}, "traceorder": "normal"}
-    figure.update_layout(barmode="stack", showlegend=True, legend=legend, bargap=max(0.35, 1 - 0.08 * len(shown)))
-    figure.update_xaxes(type="category", title_text="day (UTC)", showgrid=False, nticks=12)
+    gap = max(0.35, 1 - 0.08 * len(shown))
+    figure.update_layout(barmode="overlay", showlegend=True, legend=legend, bargap=gap)  # each bar knows its base
+    every = -(-len(shown) // DAYS_NAMED)
+    days_named = {"tickvals": list(range(0, len(shown), every)), "ticktext": shown[::every]}
+    figure.update_xaxes(title_text="day (UTC)", showgrid=False, range=[-0.5, len(shown) - 0.5], **days_named)
     _money_up(figure, colours, "dollars")
     return figure
 
@@ -80,19 +88,23 @@ def burn_down(course: Sequence[tuple[float, int]], cap_usd: float, kept_usd: flo
 
 def flop_by_part(flop: Mapping[str, float], colours: Palette) -> go.Figure:
     """Training FLOPs by component of the model, the largest on top; each bar says its share."""
-    names, whole = list(flop)[::-1], sum(flop.values())
+    names, whole, most = list(flop)[::-1], sum(flop.values()), max(flop.values())
+    places = list(range(len(names)))
     figure = frame(colours, 56 + 32 * max(1, len(names)))
-    shares = [share(flop[name], whole) for name in names]
+    shares, written = [share(flop[name], whole) for name in names], [name.replace("_", " ") for name in names]
     figure.add_bar(
-        x=[flop[name] for name in names], y=[name.replace("_", " ") for name in names], orientation="h",
-        marker={"color": colours.soft}, text=shares, textposition="outside", cliponaxis=False,
-        textfont={"family": MONO, "size": 11, "color": colours.ink}, customdata=[count(flop[name]) for name in names],
-        hovertemplate="<b>%{y}</b><br>%{customdata}FLOP, %{text}<extra></extra>",
+        x=[flop[name] for name in names], y=places, orientation="h", marker={"color": colours.soft},
+        customdata=[(said, count(flop[name]), part) for name, said, part in zip(names, written, shares, strict=True)],
+        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}FLOP, %{customdata[2]}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title_text="training FLOPs", exponentformat="power", nticks=5)
+    figure.update_xaxes(title_text="training FLOPs", exponentformat="power", nticks=5, range=[0, ROOM * most])
     figure.update_yaxes(showgrid=False, ticks="", showline=False, ticklabelstandoff=8)
+    figure.update_yaxes(tickvals=places, ticktext=written, range=[-0.5, len(names) - 0.5])
     figure.update_layout(bargap=0.4)
-    return figure
+    font = {"family": MONO, "size": 11, "color": colours.ink}
+    beside = {"xref": "x", "yref": "y", "xanchor": "left", "yanchor": "middle", "xshift": 6, "showarrow": False}
+    said = ({"x": flop[names[i]], "y": i, "text": shares[i], "font": font, **beside} for i in places)
+    return put(figure, said=said)
 
 
 def planned_against_actual(forecasts: Sequence[Forecast], colours: Palette) -> go.Figure:
@@ -108,18 +120,17 @@ def planned_against_actual(forecasts: Sequence[Forecast], colours: Palette) -> g
     figure.add_scatter(x=[low, high], y=[low, high], mode="lines", hoverinfo="skip", line=line, name="as planned")
     for inside, symbol, ink in ((True, "circle", colours.ink), (False, "x", colours.bad)):
         some = [one for one in forecasts if one.inside == inside]
+        figure.add_scatter(  # the ranges, each a line that a gap ends
+            x=[end for one in some for end in (one.p10_usd, one.p90_usd, None)],
+            y=[end for one in some for end in (one.actual_usd, one.actual_usd, None)],
+            mode="lines",
+            line={"color": colours.soft, "width": 1},
+            hoverinfo="skip",
+            name="10–90 %",
+        )
         figure.add_scatter(
             x=[one.p50_usd for one in some],
             y=[one.actual_usd for one in some],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [one.p90_usd - one.p50_usd for one in some],
-                "arrayminus": [one.p50_usd - one.p10_usd for one in some],
-                "color": colours.soft,
-                "thickness": 1,
-                "width": 0,
-            },
             mode="markers",
             name="within 10–90 %" if inside else "outside",
             marker={"symbol": symbol, "size": 9, "color": ink, "opacity": 0.8},

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from shoestring_ui import bars
 from shoestring_ui.glyphs import inside
 from shoestring_ui.scales import Scale
 
@@ -19,21 +20,31 @@ TAG = re.compile(r"</?b>|<extra>.*?</extra>")
 
 
 def hits(figure: go.Figure, x: Scale, y: Scale, picks: bool = False) -> Iterator[str]:
-    """An element over each mark, with the words of the trace's `hovertemplate` as its title.
+    """An element over each mark and bar, with the words of the trace's `hovertemplate` as its title.
 
     Where a point can be picked it also has its run, the first of its `customdata`.
     """
-    traces = [t for t in figure.data if t.type == "scatter" and "markers" in (t.mode or "") and t.hovertemplate]
+    traces = [t for t in figure.data if t.hovertemplate and (t.type == "bar" or _has_marks(t))]
     if sum(len(t.x) for t in traces) > MOST:
         return
     for trace in traces:
         across, up, known, template = trace.x, trace.y, trace.customdata, trace.hovertemplate
+        if trace.type == "bar":
+            for i, box in enumerate(bars.boxes(figure, trace, x, y)):
+                said = escape(words(template, across[i], up[i], known[i]), quote=True)
+                left, top, wide, tall = (f"{100 * share:.4g}%" for share in box)
+                yield f"<i class='over' title='{said}' style='left:{left};top:{top};width:{wide};height:{tall}'></i>"
+            continue
         xs, ys = x.of(across), y.of(up)
         for i in np.flatnonzero(inside(xs, ys)).tolist():
             mine = known[i] if known is not None else None
             run = f" data-run='{int(mine[0])}'" if picks and mine is not None else ""
             said = escape(words(template, across[i], up[i], mine), quote=True)
             yield f"<i title='{said}' style='left:{100 * xs[i]:.4g}%;top:{100 * (1 - ys[i]):.4g}%'{run}></i>"
+
+
+def _has_marks(trace: Any) -> bool:
+    return trace.type == "scatter" and "markers" in (trace.mode or "")
 
 
 def words(template: str, x: Any, y: Any, known: Any) -> str:

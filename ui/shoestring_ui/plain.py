@@ -16,23 +16,17 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from shoestring_ui import glyphs
+from shoestring_ui import bars, glyphs
 from shoestring_ui.hits import hits
 from shoestring_ui.marks import DASHES_PX
 from shoestring_ui.scales import Scale, scale
 from shoestring_ui.theme import Palette
 
-KINDS = frozenset({"scatter", "heatmap"})
 AXES_PX = 64  # of a figure's height for the axis below
 WIDE, HIGH = 4000, 2000  # units of a path: a third of a pixel at a desk
 PHONE_LETTERS = 40  # of ticks side by side; of more a phone shows each second one
 INLINE = re.compile(r"&lt;(/?b|br)&gt;")
 TINTED = re.compile(r"&lt;span style=&#x27;color:(#[0-9A-Fa-f]{6})&#x27;&gt;(.)&lt;/span&gt;")
-
-
-def drawable(figure: go.Figure) -> bool:
-    """Whether all of it can be drawn without Plotly."""
-    return all(t.type in KINDS and (t.type == "heatmap" or t.error_x.array is None) for t in figure.data)
 
 
 def html(figure: go.Figure, alt: str, colours: Palette, picks: bool = False) -> str:
@@ -54,7 +48,8 @@ def html(figure: go.Figure, alt: str, colours: Palette, picks: bool = False) -> 
 def _scales(figure: go.Figure) -> tuple[Scale, Scale]:
     drawn = [t for t in figure.data if t.x is not None and len(t.x)]
     half = 0.5 if any(t.type == "heatmap" for t in drawn) else 0.0  # a cell lies round its number
-    axes = ((figure.layout.xaxis, [t.x for t in drawn]), (figure.layout.yaxis, [t.y for t in drawn]))
+    reached = [bars.reach(t) for t in drawn]
+    axes = ((figure.layout.xaxis, [x for x, _ in reached]), (figure.layout.yaxis, [y for _, y in reached]))
     across, up = (scale(axis, values, half) for axis, values in axes)
     return across, up
 
@@ -111,6 +106,9 @@ def svg(figure: go.Figure, x: Scale, y: Scale, colours: Palette) -> str:
     for trace in figure.data:
         if trace.type == "heatmap":
             below += _cells(trace, x, y, colours)
+            continue
+        if trace.type == "bar":
+            marks += bars.svg(figure, trace, x, y)
             continue
         xs, ys = x.of(trace.x), y.of(trace.y)
         if trace.opacity is not None:

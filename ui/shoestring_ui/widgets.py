@@ -48,18 +48,17 @@ def chart(
     numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked.
     """
     st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
-    drawable, place, zoom = plain.drawable(figure), st.container(), f"zoom-{name}"
+    place, zoom = st.container(), f"zoom-{name}"
     with st.container(horizontal=True, vertical_alignment="top", gap="small", key=f"below-{name}"):
         table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
-        if drawable:
-            st.toggle("Zoom", key=zoom, bind="query-params", help="Drawn by Plotly: drag to zoom, point to read.")
+        zoomed = st.toggle("Zoom", key=zoom, bind="query-params", help="Drawn by Plotly: drag to zoom, point to read.")
     with place:
-        if drawable and not st.session_state[zoom]:
+        if zoomed:
+            _plotly(figure, takeaway, name, on_pick)
+        else:
             st.html(plain.html(figure, takeaway, palette(), picks=on_pick is not None))
             if on_pick:
                 pick.listen(name, on_pick)
-        else:
-            _plotly(figure, takeaway, name, on_pick)
     if table.open:  # most are never opened, and a table of curves takes longer than its chart
         numbers = data()
         with table:

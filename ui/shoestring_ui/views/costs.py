@@ -16,7 +16,7 @@ from shoestring.queries import Purse
 from shoestring.records import MICRO, WASTED, Run, Spend
 from shoestring.spending import added, grouped
 
-from shoestring_ui import amounts, frames, takeaways, words
+from shoestring_ui import amounts, bars, frames, takeaways, words
 from shoestring_ui.cost_charts import by_day, planned_against_actual
 from shoestring_ui.store import ask
 from shoestring_ui.theme import palette
@@ -88,7 +88,9 @@ def _spending(lines: Sequence[Spend]) -> None:
     days = grouped(lines, "day")
     data = frames.of_days(days)
     said = takeaways.of_spending(added(lines))
-    chart(by_day(days, palette()), said, lambda: data, "spend-by-day", money=[*data][1:])
+    figure = by_day(days, palette())
+    figure.layout.showlegend = False
+    chart(figure, said, lambda: data, "spend-by-day", [*data][1:], bars.legend(figure))
 
 
 def _wasted(lines: Sequence[Spend]) -> None:
