@@ -38,6 +38,20 @@ def test_readers_do_not_wait_for_a_writer_and_do_not_see_what_is_not_committed(d
     assert budgets(db) == 1
 
 
+def test_the_version_is_another_after_every_commit_and_the_same_until_then(db):
+    other = Database(db.url.render_as_string(hide_password=False))
+    first = db.version()
+    assert budgets(db) == budgets(other) == 0 and db.version() == first
+    for writer in (db, other):
+        with writer.write() as conn:
+            conn.execute(text("DELETE FROM budgets"))
+            conn.execute(text(ADD_BUDGET))
+            before = db.version()
+        assert db.version() not in (first, before) and db.version() == db.version()
+        first = db.version()
+    other.close()
+
+
 def test_sqlite_is_durable_checks_references_and_logs_ahead(sqlite_db):
     with sqlite_db.read() as conn:
         pragmas = {

@@ -36,7 +36,22 @@ def test_an_old_answer_is_not_kept_where_nobody_may_see_it(project: Project, mon
     project.queue("dense")
     monkeypatch.setattr(store, "FRESH_S", 0)
     first = store.ask(queries.runs, limit=5)
-    assert store.ask(queries.runs, limit=5) is not first and len(store._answers) == 1
+    assert store.ask(queries.runs, limit=5) is first, "nothing was written since"
+    project.queue("other")
+    monkeypatch.setattr(store, "LOOK_S", 0)
+    assert len(store.ask(queries.runs, limit=5)) == 2 and len(store._answers) == 1
+
+
+def test_what_depends_on_the_clock_is_asked_again_though_nothing_was_written(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    first = [store.ask(query) for query in (queries.totals, queries.purses)]
+    monkeypatch.setattr(store, "FRESH_S", 0)
+    again = [store.ask(query) for query in (queries.totals, queries.purses)]
+    assert again == first and again[0] is not first[0] and again[1] is first[1]
+    monkeypatch.setattr(store, "KEPT_S", 0)
+    store.ask(queries.projects)
+    assert len(store._answers) == 1, "what nobody asks for is not kept"
 
 
 def test_questions_are_told_apart_by_the_runs_they_are_about(project: Project):

@@ -17,6 +17,7 @@ from typing import Any
 import browser
 import psutil
 from app_parts import mlflow_beside, ours
+from app_parts.beating import beating
 from app_parts.stopwatch import Site, arrive, react, rest
 from playwright.sync_api import BrowserContext
 from shoestring.home import Home
@@ -29,10 +30,10 @@ MB = 2**20
 
 @contextmanager
 def opened(home: Home) -> Iterator[tuple[browser.Server, browser.Visit]]:
-    """The app on that project, and a window on it."""
+    """The app on that project, whose runs go on, and a window on it."""
     env = {"SHOESTRING_HOME": str(home.state)}
     os.environ.pop("SHOESTRING_DB", None)
-    with browser.served(env=env) as server, browser.chromium_browser() as chromium:
+    with browser.served(env=env) as server, browser.chromium_browser() as chromium, beating(home):
         visit = browser.Visit(chromium, server.url)
         yield server, visit
         visit.close()

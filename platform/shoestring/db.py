@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event, func, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -62,6 +62,8 @@ class Database:
         self.path = sqlite_path(self.url)
         self._migrating = migrating
         self._inside = threading.local()
+        self._watching = threading.Lock()
+        self._watcher: PoolProxiedConnection | None = None  # a connection that is kept, see `version`
         if self.path is not None:
             refuse_network(self.path, mounts)
         self.engine = self._engine()
@@ -98,9 +100,29 @@ class Database:
             with conn.begin():
                 yield conn
 
+    def version(self) -> str:
+        """Where the data stands: as long as nobody commits anything it is the same, and so is every answer.
+
+        SQLite counts what others committed for a connection that lasts; PostgreSQL says which transactions are seen.
+        """
+        with self._translated():
+            if self.path is None:
+                with self.engine.connect() as conn:
+                    return str(conn.scalar(text("SELECT pg_current_snapshot()")))
+            with self._watching:
+                if self._watcher is None:
+                    self._watcher = self.engine.raw_connection()
+                cursor = self._watcher.cursor()
+                (counted,) = cursor.execute("PRAGMA data_version").fetchone()
+                cursor.close()
+                return str(counted)
+
     def close(self) -> None:
         """Close idle connections; the last one to close an SQLite file checkpoints it, so under the lock."""
         with self._lock():
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
             self.engine.dispose()
 
     def _engine(self) -> Engine:

@@ -1,4 +1,4 @@
-"""Reads for the pages: one `Database` per address, and a short cache round every query of `shoestring.queries`."""
+"""Reads for the pages: one `Database` per address; what was read is known until somebody writes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ from shoestring.records import Run, Series
 
 P = ParamSpec("P")
 T = TypeVar("T")
-FRESH_S = 2  # how old an answer may be
+FRESH_S = 2  # how old an answer may be, if the database may have changed since
+KEPT_S = 60  # for how long one is kept that nobody asks for while nothing changes
+LOOK_S = 0.2  # how seldom the database is asked whether it has changed
+CLOCKED = frozenset({queries.pulse, queries.totals, queries.why_each, queries.why_waiting})  # their answers age
 NEWEST = 500  # runs that pages choose from; older ones have their address
 NEWEST_WAITING = 100  # whatever their state
 MOST_NAMED = 16  # older runs that one address may name
 CURVE_POINTS = 20_000  # of all curves of one figure: what a browser draws at once
 CURVES_KEPT = 2000
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-_answers: dict[Hashable, tuple[float, Any]] = {}  # (when, what); each step on it is atomic, so threads may share it
+# (when, at which version of the database, what); each step on it is atomic, so threads may share it
+_answers: dict[Hashable, tuple[float, str, Any]] = {}
+_versions: dict[str, tuple[float, str]] = {}  # of the database at an address: (when, version)
 _curves: dict[Hashable, Series] = {}  # of runs that have ended
 
 
@@ -42,26 +47,45 @@ def database() -> Database:
 
 
 def ask(query: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`query(database, …)`, answered from memory for two seconds. Raises what the query raises.
+    """`query(database, …)`, answered from memory for two seconds, and on until somebody changes the database.
 
-    The answer is everybody's: not a copy, so nobody may change it.
+    The answer is everybody's: not a copy, so nobody may change it. Raises what the query raises.
+    """
+    what = (query, _fixed(args), _fixed(kwargs))
+    return remember(what, lambda: query(database(), *args, **kwargs), ages=query in CLOCKED)
+
+
+def remember(what: Hashable, find: Callable[[], T], *, ages: bool = False) -> T:
+    """What `find` found, as long as it is so: `what` names it within this project. Everybody's, as `ask` says.
+
+    What `ages` depends on the clock too, and is found anew after two seconds.
     """
     url = Home.find().db_url
-    return remember((query, _fixed(args), _fixed(kwargs)), lambda: query(_database(url), *args, **kwargs))
-
-
-def remember(what: Hashable, find: Callable[[], T]) -> T:
-    """What `find` found, for two seconds; everybody's, as `ask` says. `what` names it within this project."""
-    key = (Home.find().db_url, what)
+    key = (url, what)
     known = _answers.get(key)
     if known is not None and time.monotonic() - known[0] < FRESH_S:
-        return known[1]  # type: ignore[no-any-return]
-    answer = find()
+        return known[2]  # type: ignore[no-any-return]
+    version = _version(url)
+    if known is not None and not ages and known[1] == version:
+        answer = known[2]
+    else:
+        answer = find()
     now = time.monotonic()
-    for old in [other for other, (at, _) in list(_answers.items()) if now - at >= FRESH_S]:
-        _answers.pop(old, None)  # nothing is kept that nobody may see
-    _answers[key] = (now, answer)
-    return answer
+    for old, (at, its, _) in list(_answers.items()):
+        if now - at >= (KEPT_S if its == version else FRESH_S):
+            _answers.pop(old, None)  # nothing is kept that nobody may see
+    _answers[key] = (now, version, answer)
+    return answer  # type: ignore[no-any-return]
+
+
+def _version(url: str) -> str:
+    """Where the database stands, at most a moment ago."""
+    now = time.monotonic()
+    at, version = _versions.get(url, (-math.inf, ""))
+    if now - at >= LOOK_S:
+        version = _database(url).version()
+        _versions[url] = (now, version)
+    return version
 
 
 def _fixed(value: Any) -> Hashable:
@@ -112,4 +136,5 @@ def curves(runs: Sequence[Run], metric: str) -> list[Series]:
 def forget() -> None:
     """Drop cached answers after a write, so that the page shows what was just done."""
     _answers.clear()
+    _versions.clear()
     _curves.clear()

@@ -219,7 +219,8 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
     if not metric or len({r.experiment for r in newest.values() if r.state == "succeeded"}) < 2:
         return
     those = list(newest.values())
-    ranking = standings(database(), those, metric, known=curves(those, metric))
+    named = ("ranking", tuple(r.id for r in those), metric)
+    ranking = remember(named, lambda: standings(database(), those, metric, known=curves(those, metric)))
     section("Ranking at equal dollars")
     st.html(f"<p class='takeaway'>{words.escape(takeaways.of_ranking(ranking))}</p>")
     rows = [
