@@ -44,10 +44,10 @@ def svg(figure: go.Figure, trace: Any, x: Scale, y: Scale) -> Iterator[str]:
     """The bars, over them their hatching."""
     name = f"hatch-{next(i for i, one in enumerate(figure.data) if one is trace)}"
     hatch = _hatch(trace, name)
+    fills, edge = [trace.marker.color, *([f"url(#{name})"] if hatch else [])], _edge(trace)
     yield hatch
     for box in boxes(figure, trace, x, y):
-        for fill in (trace.marker.color, f"url(#{name})") if hatch else (trace.marker.color,):
-            yield f"<rect {_at(box)} fill='{fill}'{_edge(trace)}/>"
+        yield from (f"<rect {_at(box)} fill='{fill}'{edge}/>" for fill in fills)
 
 
 def legend(figure: go.Figure) -> str:
@@ -57,9 +57,10 @@ def legend(figure: go.Figure) -> str:
 
 
 def _swatch(trace: Any) -> str:
-    fills = [trace.marker.color, *(["url(#h)"] if HATCHES.get(trace.marker.pattern.shape) else [])]
+    hatch = _hatch(trace, "h")
+    fills = [trace.marker.color, *(["url(#h)"] if hatch else [])]
     body = "".join(f"<rect x='.5' y='.5' width='17' height='11' fill='{fill}'{_edge(trace)}/>" for fill in fills)
-    drawn = f"<svg xmlns='http://www.w3.org/2000/svg' width='18' height='12'>{_hatch(trace, 'h')}{body}</svg>"
+    drawn = f"<svg xmlns='http://www.w3.org/2000/svg' width='18' height='12'>{hatch}{body}</svg>"
     held = base64.b64encode(drawn.encode()).decode()
     return f"<img alt='' width=18 height=12 src='data:image/svg+xml;base64,{held}'>"
 

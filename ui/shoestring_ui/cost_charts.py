@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import plotly.graph_objects as go
 from shoestring.bands import Band
@@ -117,33 +118,30 @@ def planned_against_actual(forecasts: Sequence[Forecast], colours: Palette) -> g
     ends = [amount for one in forecasts for amount in (one.p10_usd, one.p90_usd, one.actual_usd) if amount > 0] or [1.0]
     low, high = min(ends) / 1.2, max(ends) * 1.2
     line = {"color": colours.soft, "width": 1, "dash": "dot"}
-    figure.add_scatter(x=[low, high], y=[low, high], mode="lines", hoverinfo="skip", line=line, name="as planned")
+    ends = [low, high]
+    traces: list[dict[str, Any]] = [
+        {"x": ends, "y": ends, "mode": "lines", "hoverinfo": "skip", "line": line, "name": "as planned"}
+    ]
     for inside, symbol, ink in ((True, "circle", colours.ink), (False, "x", colours.bad)):
         some = [one for one in forecasts if one.inside == inside]
-        figure.add_scatter(  # the ranges, each a line that a gap ends
-            x=[end for one in some for end in (one.p10_usd, one.p90_usd, None)],
-            y=[end for one in some for end in (one.actual_usd, one.actual_usd, None)],
-            mode="lines",
-            line={"color": colours.soft, "width": 1},
-            hoverinfo="skip",
-            name="10–90 %",
-        )
-        figure.add_scatter(
-            x=[one.p50_usd for one in some],
-            y=[one.actual_usd for one in some],
-            mode="markers",
-            name="within 10–90 %" if inside else "outside",
-            marker={"symbol": symbol, "size": 9, "color": ink, "opacity": 0.8},
-            customdata=[
-                (f"#{one.run_id} {one.name}", usd(one.p50_usd), usd(one.actual_usd), one.error) for one in some
-            ],
-            hovertemplate="<b>%{customdata[0]}</b><br>planned %{customdata[1]}"
+        ranges = {  # each a line that a gap ends
+            "x": [end for one in some for end in (one.p10_usd, one.p90_usd, None)],
+            "y": [end for one in some for end in (one.actual_usd, one.actual_usd, None)],
+            "mode": "lines", "line": {"color": colours.soft, "width": 1}, "hoverinfo": "skip", "name": "10–90 %",
+        }  # fmt: skip
+        said = [(f"#{one.run_id} {one.name}", usd(one.p50_usd), usd(one.actual_usd), one.error) for one in some]
+        marks = {
+            "x": [one.p50_usd for one in some], "y": [one.actual_usd for one in some], "mode": "markers",
+            "name": "within 10–90 %" if inside else "outside", "customdata": said,
+            "marker": {"symbol": symbol, "size": 9, "color": ink, "opacity": 0.8},
+            "hovertemplate": "<b>%{customdata[0]}</b><br>planned %{customdata[1]}"
             "<br>actual %{customdata[2]} (%{customdata[3]:+.1%})<extra></extra>",
-        )
+        }  # fmt: skip
+        traces += [ranges, marks]
     span = [math.log10(low), math.log10(high)]
     figure.update_xaxes(range=span)
     figure.update_yaxes(range=span)
-    return figure
+    return put(figure, traces)
 
 
 def banded(bands: Sequence[Band], metric: str, colours: Palette, *, log_y: bool = False) -> go.Figure:
