@@ -338,3 +338,9 @@ def test_what_the_readme_and_the_docs_link_to_is_there_and_is_kept():
             if "://" not in target and path not in kept and not any(name.startswith(path + "/") for name in kept):
                 missing.append(f"{page.name} links to {target}")
     assert not missing, missing
+
+
+def test_words_for_pytest_reach_it_in_their_order():
+    words = ["--collect-only", "-q", "-k", "walked_here and not nothing", "tests/test_browser.py"]
+    done = subprocess.run([sys.executable, ROOT / "run", "test", *words], capture_output=True, text=True, check=False)
+    assert "test_every_page_of_the_navigation_is_walked_here" in done.stdout and "1/" in done.stdout, done.stdout
