@@ -61,22 +61,22 @@ def page() -> None:
         return
     figures = st.container()
     asked = _controls(sorted(runs, key=lambda r: -r.id))
-    above, below = st.container(), st.container()
 
     def body() -> None:
+        above, below = st.container(), st.container()
         now = _look(asked)
-        _map(now, asked)
-        _goal(now, asked)
-        _ranking(list(now.runs.values()), asked.metric)
-        budget.burn_down(runs_project(now.runs.values()))
+        with below:  # sent before the charts, which take longer to draw
+            run_table.draw(recent(), asked.metric)
+        with above:
+            _map(now, asked)
+            _goal(now, asked)
+            _ranking(list(now.runs.values()), asked.metric)
+            budget.burn_down(runs_project(now.runs.values()))
 
     moving = any(r.state in ACTIVE | WAITING for r in runs)
     with figures:
         live(lambda: _figures(_look(asked), asked), moving)
-    with below:  # sent before the charts, which take longer to draw
-        live(lambda: run_table.draw(recent(), asked.metric), moving)
-    with above:
-        live(body, moving)
+    live(body, moving)
 
 
 def runs_project(runs: Iterable[Run]) -> str:
