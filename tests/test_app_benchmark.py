@@ -47,13 +47,14 @@ def test_times_are_printed_beside_their_targets(figures):
         "ready_s": {"overview": [1.7], "queue": [0.25]}, "whole_s": {"overview": [2.0], "queue": [0.3]},
         "react_s": {"overview": slow}, "cold_s": {"shown_s": 0.9, "ready_s": 3.0}, "blank_s": [0.7, 0.8, 0.6],
         "live_core": {"overview": 0.07, "queue": 0.01},
-        "memory_mb": {"before": 200.0, "after": 240.0, "interactions": 500}, "wrong": ["a script error"],
+        "memory_mb": {"before": 200.0, "after": 240.0, "interactions": 500, "lost": 1}, "wrong": ["a script error"],
         "beside_s": {"see the table": {"Shoestring": [1.0], "MLflow": [4.0]}},
         "load_before": 0.1, "load_after": 2.0,
     })  # fmt: skip
     times = "1.20 missed (0.50 – 1.30) | 1.70 (1.70 – 1.70) | 2.00 (2.00 – 2.00) | 0.40 (0.40 – 1.60) | 1.60 missed"
     assert f"| overview | {times} |" in said and "0.90 s, to work with 3.00 s" in said
     assert "opened by the same browser in turns: 0.70 (0.60 – 0.80) s" in said
+    assert "1 were followed by nothing missed" in said
     assert "+40 MB (target" in said and "7.0 % of a core missed" in said
     assert "to see the table: " in said and "4.0 × faster (≥ 3)" in said
     assert "WRONG: a script error" in said

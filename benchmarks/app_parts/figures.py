@@ -46,7 +46,8 @@ def _alone(answer: dict[str, Any]) -> list[str]:
         f"the very first visit, of a new server and a new browser: {answer['cold_s']['shown_s']:.2f} s, to work with "
         f"{answer['cold_s']['ready_s']:.2f} s",
         f"memory of the server: {memory['before']:.0f} MB, after {memory['interactions']} interactions "
-        f"{memory['after']:.0f} MB: {growth:+.0f} MB{_missed(abs(growth) <= GROWTH_MB)} (target ± {GROWTH_MB:g})",
+        f"{memory['after']:.0f} MB: {growth:+.0f} MB{_missed(abs(growth) <= GROWTH_MB)} (target ± {GROWTH_MB:g}); "
+        f"of those, {memory['lost']} were followed by nothing{_missed(not memory['lost'])}",
     ]
     for name, share in answer["live_core"].items():
         lines.append(f"a live page left alone, {name}: {100 * share:.1f} % of a core{_missed(share < LIVE_CORE)} (< 5)")

@@ -18,7 +18,7 @@ import browser
 import psutil
 from app_parts import mlflow_beside, ours
 from app_parts.beating import beating
-from app_parts.stopwatch import Site, arrive, react, rest
+from app_parts.stopwatch import LOST_S, Site, arrive, react, rest
 from playwright.sync_api import BrowserContext
 from shoestring.home import Home
 from shoestring_ui.server import streamlit_argv
@@ -104,9 +104,9 @@ def _memory(
     for view in with_acts:
         list(_reactions(context, site, view, -(-WARM // len(with_acts))))
     before = _rss_mb(server.pid)
-    for view in with_acts:
-        list(_reactions(context, site, view, each))
-    return {"before": before, "after": _rss_mb(server.pid), "interactions": each * len(with_acts)}
+    times = [s for view in with_acts for s in _reactions(context, site, view, each)]
+    lost = sum(s >= LOST_S for s in times)
+    return {"before": before, "after": _rss_mb(server.pid), "interactions": len(times), "lost": lost}
 
 
 def _idle(context: BrowserContext, site: Site, view: ours.View, server: browser.Server, seconds: float) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, TimeoutError
 
 PATIENCE_MS = 240_000  # a busy machine
+LOST_S = 20.0  # after which a click that nothing followed is lost
 QUIET_MS = 250  # without any change: then the page is done
+UNSEEN_MS = 2000  # the same where no run of the script was seen: one of a few milliseconds begins and ends unseen
 # `shown` is when the wanted content was first there to be seen, in a page's first drawing or in the page; `ready` when
 # it was in the page itself, to be worked with; `last` when anything in `inside` last changed: milliseconds since the
 # navigation. `ran` says that the server's script has run since the click (where pages say so).
@@ -40,7 +43,8 @@ WATCH = """
 """
 DONE = f"""([mustRun]) => {{
   const watch = window.__watch, idle = !document.querySelector('[data-test-script-state=running]');
-  return idle && (watch.ran || !mustRun) && watch.last > watch.clicked && performance.now() - watch.last > {QUIET_MS};
+  const quiet = watch.ran || !mustRun ? {QUIET_MS} : {UNSEEN_MS};
+  return idle && watch.last > watch.clicked && performance.now() - watch.last > quiet;
 }}"""
 
 
@@ -83,8 +87,12 @@ def rest(page: Page) -> None:
 
 
 def react(page: Page, site: Site, act: Callable[[Page], None]) -> float:
-    """Do something on the page; seconds from its click or key to the last change that followed."""
+    """Do something on the page; seconds from its click or key to the last change that followed; LOST_S for nothing."""
     page.evaluate("Object.assign(window.__watch, {clicked: null, ran: false, last: 0})")
     act(page)
-    page.wait_for_function(DONE, arg=[site.says_when], polling=50)
+    try:
+        page.wait_for_function(DONE, arg=[site.says_when], polling=50, timeout=1000 * LOST_S)
+    except TimeoutError:
+        print(f"nothing followed on {page.url}: {page.evaluate('window.__watch')}", file=sys.stderr, flush=True)
+        return LOST_S
     return page.evaluate("window.__watch.last - window.__watch.clicked") / 1000
