@@ -74,3 +74,15 @@ def test_the_curve_of_an_ended_run_is_read_once_and_again_when_it_was_evaluated_
     (again,) = store.curves([run], "val/loss")
     assert again.value[-1] == 0.5 and again.value[:-1] == first.value[:-1]
     assert store.curves([run], "none") == [] == store.curves([], "val/loss")
+
+
+def test_what_is_made_of_the_same_is_made_once_and_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "_made", {})
+    monkeypatch.setattr(store, "MADE_KEPT", 2)
+    asked: list[int] = []
+
+    def make(n: int) -> int:
+        return store.made(("square", n), lambda: asked.append(n) or n * n)  # type: ignore[func-returns-value]
+
+    assert [make(n) for n in (1, 2, 1, 3, 1, 2)] == [1, 4, 1, 9, 1, 4]
+    assert asked == [1, 2, 3, 2] and len(store._made) == 2

@@ -27,11 +27,13 @@ NEWEST_WAITING = 100  # whatever their state
 MOST_NAMED = 16  # older runs that one address may name
 CURVE_POINTS = 20_000  # of all curves of one figure: what a browser draws at once
 CURVES_KEPT = 2000
+MADE_KEPT = 32
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 # (when, at which version of the database, what); each step on it is atomic, so threads may share it
 _answers: dict[Hashable, tuple[float, str, Any]] = {}
 _versions: dict[str, tuple[float, str]] = {}  # of the database at an address: (when, version)
 _curves: dict[Hashable, Series] = {}  # of runs that have ended
+_made: dict[Hashable, Any] = {}  # charts and rankings, by all that is in them
 
 
 @st.cache_resource
@@ -76,6 +78,17 @@ def remember(what: Hashable, find: Callable[[], T], *, ages: bool = False) -> T:
             _answers.pop(old, None)  # nothing is kept that nobody may see
     _answers[key] = (now, version, answer)
     return answer  # type: ignore[no-any-return]
+
+
+def made(of: Hashable, make: Callable[[], T]) -> T:
+    """What `make` makes of these values and of nothing else, whatever is written meanwhile; of many, the last asked."""
+    if of in _made:
+        _made[of] = _made.pop(of)
+    else:
+        _made[of] = make()
+    for old in list(_made)[: max(0, len(_made) - MADE_KEPT)]:
+        _made.pop(old, None)
+    return _made[of]  # type: ignore[no-any-return]
 
 
 def _version(url: str) -> str:

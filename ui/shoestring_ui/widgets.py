@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,7 @@ from shoestring_ui.charts import CONFIG
 from shoestring_ui.identity import ACTIVE as ACTIVE
 from shoestring_ui.identity import WAITING as WAITING
 from shoestring_ui.identity import label
+from shoestring_ui.store import made
 from shoestring_ui.theme import palette
 
 STYLED_CELLS = 20_000  # styling takes 20 µs a cell
@@ -34,18 +35,20 @@ def section(title: str, note: str = "") -> None:
 
 
 def chart(
-    figure: go.Figure,
+    figure: go.Figure | Callable[[], go.Figure],
     takeaway: str,
     data: Callable[[], pd.DataFrame],
     name: str,
     money: Sequence[str] = (),
     legend: str = "",
     on_pick: Callable[[int], None] | None = None,
+    of: Hashable = None,
 ) -> None:
     """The takeaway as the title, the legend (HTML), the figure, and its numbers as a table and a CSV.
 
     The figure is drawn plainly, at once; with a switch below it by Plotly, which takes a browser a second to load. The
-    numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked.
+    numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked. Where all
+    that is in the figure is given as `of`, it is drawn once for the same, and may be made only when it is needed.
     """
     st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
     place, zoom = st.container(), f"zoom-{name}"
@@ -53,10 +56,18 @@ def chart(
         table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
         zoomed = st.toggle("Zoom", key=zoom, bind="query-params", help="Drawn by Plotly: drag to zoom, point to read.")
     with place:
+        colours = palette()
+
+        def figured() -> go.Figure:
+            return figure() if callable(figure) else figure
+
+        def drawn() -> str:
+            return plain.html(figured(), takeaway, colours, picks=on_pick is not None)
+
         if zoomed:
-            _plotly(figure, takeaway, name, on_pick)
+            _plotly(figured(), takeaway, name, on_pick)
         else:
-            st.html(plain.html(figure, takeaway, palette(), picks=on_pick is not None))
+            st.html(drawn() if of is None else made((name, of, takeaway, colours.name), drawn))
             if on_pick:
                 pick.listen(name, on_pick)
     if table.open:  # most are never opened, and a table of curves takes longer than its chart

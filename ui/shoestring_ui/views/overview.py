@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import plotly.graph_objects as go
 import streamlit as st
 from shoestring import queries
 from shoestring.ranking import NOISE_IN_WORDS, Direction, direction
@@ -19,7 +20,7 @@ from shoestring_ui.identity import mark
 from shoestring_ui.pace import live
 from shoestring_ui.points import comparable, of_runs, qualities
 from shoestring_ui.reaches import Goal, goal_of, usual
-from shoestring_ui.store import ask, curves, database, recent, remember
+from shoestring_ui.store import ask, curves, database, made, recent, remember
 from shoestring_ui.theme import palette
 from shoestring_ui.views import budget, card, run_table
 from shoestring_ui.widgets import ACTIVE, WAITING, chart, download, head, section, submit_first
@@ -172,14 +173,18 @@ def _map(now: Shown, asked: Asked) -> None:
     picked = card.picked(now.points, first.run_id if first else front[-1].run_id)
     left, right = st.columns([9, 4], gap="large")
     with left:
-        figure = quality_per_dollar(
-            now.points, asked.metric, asked.way, palette(), log=asked.log, goal=now.goal, picked=picked
-        )
+
+        def figure() -> go.Figure:
+            return quality_per_dollar(
+                now.points, asked.metric, asked.way, palette(), log=asked.log, goal=now.goal, picked=picked
+            )
+
         data = partial(frames.of_points, now.points, asked.metric, {i: r.state for i, r in now.runs.items()})
         said = takeaways.of_points(now.points, asked.metric, asked.way)
         if now.goal and asked.quality is not None:  # the question that was asked comes first
             said = takeaways.of_goal(now.goal, now.points, asked.way)
-        chart(figure, said, data, "quality-per-dollar", money=["useful dollars"], on_pick=card.pick)
+        of = (tuple(now.points), asked.metric, asked.log, now.goal, picked)
+        chart(figure, said, data, "quality-per-dollar", money=["useful dollars"], on_pick=card.pick, of=of)
     with right:
         card.draw(picked or front[-1].run_id, now.points, now.runs, asked.metric, asked.way)
 
@@ -219,8 +224,10 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
     if not metric or len({r.experiment for r in newest.values() if r.state == "succeeded"}) < 2:
         return
     those = list(newest.values())
-    named = ("ranking", tuple(r.id for r in those), metric)
-    ranking = remember(named, lambda: standings(database(), those, metric, known=curves(those, metric)))
+    known = curves(those, metric)
+    who = tuple((r.id, r.experiment, r.seed, r.state) for r in those)
+    of = ("ranking", metric, who, tuple((s.run_id, *s.usd, *s.value) for s in known))
+    ranking = made(of, lambda: standings(database(), those, metric, known=known))
     section("Ranking at equal dollars")
     st.html(f"<p class='takeaway'>{words.escape(takeaways.of_ranking(ranking))}</p>")
     rows = [
