@@ -29,6 +29,7 @@ def body() -> None:
 def unknown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pace, "_alone_s", {})
     monkeypatch.setattr(pace, "_guess_s", {})
+    monkeypatch.setattr(pace, "_besides", pace.Besides())
 
 
 def draw(seconds: float, alone: bool = False) -> float:
@@ -58,3 +59,21 @@ def test_a_part_goes_by_what_it_takes_alone_on_average():
 
 def test_a_visit_of_its_page_does_not_make_a_part_look_cheap():
     assert draw(0.2, alone=True) == draw(0.01) >= 20
+
+
+def test_what_the_server_takes_beside_a_part_counts_too_but_not_what_a_page_takes(monkeypatch: pytest.MonkeyPatch):
+    def processor(*seconds: float) -> None:
+        monkeypatch.setattr(pace.time, "process_time", iter(seconds).__next__)
+
+    besides = pace.Besides()
+    processor(5.0, 5.13, 5.26, 5.39)  # .13 s from one part to the next, of which .03 s are the part's
+    for _ in range(4):
+        besides.drawn(0.03)
+    assert STREAMLIT_S < besides.each_s < 0.1
+    before, besides.seen_s = besides.each_s, None
+    processor(9.0)
+    besides.drawn(0.03)
+    assert besides.each_s == before
+    processor(99.0)
+    besides.drawn(0.03)
+    assert besides.each_s < before + pace.STREAMLIT_MOST_S / 2

@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import CodeType
 
 import streamlit as st
@@ -16,10 +17,30 @@ LIVE_MOST_S = 60
 UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn
 ALONE = 3  # times what it takes with its page, the overview's parts took by themselves
 LIVE_SHARE = 0.01  # of a core, for each of a page's live parts
-STREAMLIT_S = 0.03  # what Streamlit needs for each of them besides, measured where a part took 4 ms
+STREAMLIT_S = 0.03  # what Streamlit needs for each of them besides, at least: measured where a part took 4 ms
+STREAMLIT_MOST_S = 0.2
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 _alone_s: dict[CodeType | None, float] = {}  # what every live part takes by itself, on average
 _guess_s: dict[CodeType | None, float] = {}  # the same of those that were only drawn with their page
+
+
+@dataclass
+class Besides:
+    """What this process takes beside the parts themselves, for each that is drawn: on a slow machine more."""
+
+    each_s: float = STREAMLIT_S
+    seen_s: float | None = None  # of processor time, when the last part had been drawn
+
+    def drawn(self, took_s: float) -> None:
+        """A part was drawn alone, and took so long itself."""
+        now = time.process_time()
+        if self.seen_s is not None:
+            found = min(max(now - self.seen_s - took_s, STREAMLIT_S), STREAMLIT_MOST_S)
+            self.each_s += (found - self.each_s) / 2
+        self.seen_s = now
+
+
+_besides = Besides()
 
 
 def is_live() -> bool:
@@ -42,8 +63,10 @@ def live(body: Callable[[], None], moving: bool) -> None:
         body()
         took = time.thread_time() - began
         if _is_alone():
+            _besides.drawn(took)
             _alone_s[code] = (took + _alone_s.get(code, took)) / 2
         else:
+            _besides.seen_s = None  # what a page takes is not a part's
             _guess_s[code] = min(ALONE * took, _guess_s.get(code, math.inf))  # the first of all also fills caches
 
     st.fragment(timed, run_every=_every_s(code) if moving and is_live() else None)()
@@ -52,7 +75,7 @@ def live(body: Callable[[], None], moving: bool) -> None:
 def _every_s(code: CodeType | None) -> float:
     """Seconds between two drawings of a part."""
     takes_s = _alone_s.get(code, _guess_s.get(code, UNKNOWN_S))
-    return min(LIVE_MOST_S, max(LIVE_S, (takes_s + STREAMLIT_S) / LIVE_SHARE))
+    return min(LIVE_MOST_S, max(LIVE_S, (takes_s + _besides.each_s) / LIVE_SHARE))
 
 
 def _is_alone() -> bool:
