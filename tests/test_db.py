@@ -52,6 +52,24 @@ def test_the_version_is_another_after_every_commit_and_the_same_until_then(db):
     other.close()
 
 
+def test_what_is_no_database_has_no_version_and_says_so(tmp_path: Path):
+    (tmp_path / "s.db").write_bytes(b"this is a letter, not a database" * 200)
+    with pytest.raises(EnvironmentProblem) as raised:
+        Database(f"sqlite:///{tmp_path / 's.db'}").version()
+    assert raised.value.code == "not_a_database"
+
+
+def test_a_database_that_breaks_while_it_is_watched_says_so(sqlite_db):
+    sqlite_db.version()
+    sqlite_db.path.write_bytes(b"this is a letter, not a database" * 200)
+    for end in ("-wal", "-shm"):
+        sqlite_db.path.with_name(sqlite_db.path.name + end).unlink(missing_ok=True)
+    with pytest.raises(EnvironmentProblem), sqlite_db.read() as conn:
+        conn.scalar(text("SELECT count(*) FROM runs"))
+    with pytest.raises(EnvironmentProblem):
+        sqlite_db.version()
+
+
 def test_sqlite_is_durable_checks_references_and_logs_ahead(sqlite_db):
     with sqlite_db.read() as conn:
         pragmas = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,24 @@ def test_what_is_made_of_the_same_is_made_once_and_only_so_much_is_kept(monkeypa
 
     assert [make(n) for n in (1, 2, 1, 3, 1, 2)] == [1, 4, 1, 9, 1, 4]
     assert asked == [1, 2, 3, 2] and len(store._made) == 2
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads change places as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_pages_that_are_drawn_at_the_same_time_may_ask_for_the_same(monkeypatch: pytest.MonkeyPatch, hasty: None):
+    monkeypatch.setattr(store, "_made", {})
+    monkeypatch.setattr(store, "MADE_KEPT", 2)
+
+    def page(number: int) -> list[int]:
+        return [store.made(("square", n % 3), lambda n=n: (n % 3) ** 2) for n in range(number, number + 20_000)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(page, range(4))):
+            assert found == [(n % 3) ** 2 for n in range(number, number + 20_000)]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event, func, select, text
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -63,7 +63,7 @@ class Database:
         self._migrating = migrating
         self._inside = threading.local()
         self._watching = threading.Lock()
-        self._watcher: PoolProxiedConnection | None = None  # a connection that is kept, see `version`
+        self._watcher: Connection | None = None  # is kept, see `version`
         if self.path is not None:
             refuse_network(self.path, mounts)
         self.engine = self._engine()
@@ -111,11 +111,9 @@ class Database:
                     return str(conn.scalar(text("SELECT pg_current_snapshot()")))
             with self._watching:
                 if self._watcher is None:
-                    self._watcher = self.engine.raw_connection()
-                cursor = self._watcher.cursor()
-                (counted,) = cursor.execute("PRAGMA data_version").fetchone()
-                cursor.close()
-                return str(counted)
+                    self._watcher = self.engine.connect()
+                with self._watcher.begin():
+                    return str(self._watcher.scalar(text("PRAGMA data_version")))
 
     def close(self) -> None:
         """Close idle connections; the last one to close an SQLite file checkpoints it, so under the lock."""

@@ -82,13 +82,12 @@ def remember(what: Hashable, find: Callable[[], T], *, ages: bool = False) -> T:
 
 def made(of: Hashable, make: Callable[[], T]) -> T:
     """What `make` makes of these values and of nothing else, whatever is written meanwhile; of many, the last asked."""
-    if of in _made:
-        _made[of] = _made.pop(of)
-    else:
-        _made[of] = make()
+    known = _made.pop(of, None)  # and put back as the last
+    answer = make() if known is None else known
+    _made[of] = answer
     for old in list(_made)[: max(0, len(_made) - MADE_KEPT)]:
         _made.pop(old, None)
-    return _made[of]  # type: ignore[no-any-return]
+    return answer  # type: ignore[no-any-return]
 
 
 def _version(url: str) -> str:
