@@ -17,6 +17,9 @@ from browser import Server, Visit, chromium, chromium_browser, served
 from playwright.sync_api import FrameLocator, Route
 from projects import Project
 from shoestring.home import Home
+from shoestring_ui import first as first_drawing
+from shoestring_ui import plain
+from shoestring_ui.cost_charts import burn_down
 from shoestring_ui.navigation import ADDRESSES
 from shoestring_ui.served import THEME
 from shoestring_ui.server import streamlit_argv
@@ -172,3 +175,11 @@ def test_its_links_lead_away_before_the_app_has_come(server: Server):
         before_the_scripts(visit, "queue", []).get_by_role("link", name="Cost").click()
         visit.page.wait_for_url("**/cost", wait_until="commit")
         visit.close()
+
+
+def test_the_boxes_of_a_first_drawing_have_names_that_no_part_of_a_chart_has():
+    boxes = re.findall(r'_(?:box|widget)\(\(?"(\w+)"', Path(first_drawing.__file__).read_text())
+    own = {*boxes, *first_drawing.WIDGETS.values()}
+    chart = plain.html(burn_down([(1e9, 0), (1e9 + 7200, 400_000)], 1.0, 0.1, LIGHT), "…", LIGHT)
+    assert {"abreast", "toggle"} <= own
+    assert not own & {name for said in re.findall(r"class='([^']*)'", chart) for name in said.split()}

@@ -12,10 +12,10 @@ from playwright.sync_api import BrowserContext, Page, TimeoutError
 PATIENCE_MS = 240_000  # a busy machine
 LOST_S = 20.0  # after which a click that nothing followed is lost
 QUIET_MS = 250  # without any change: then the page is done
-UNSEEN_MS = 2000  # the same where no run of the script was seen: one of a few milliseconds begins and ends unseen
 # `shown` is when the wanted content was first there to be seen, in a page's first drawing or in the page; `ready` when
 # it was in the page itself, to be worked with; `last` when anything in `inside` last changed: milliseconds since the
-# navigation. `ran` says that the server's script has run since the click (where pages say so).
+# navigation. `ran` says that the server has answered since the click: a run of its script that takes a few milliseconds
+# begins and ends before the page could show it.
 WATCH = """
 (() => {
   const inside = %(inside)r, wanted = (main) => main && (%(wanted)s);
@@ -32,9 +32,14 @@ WATCH = """
     const now = performance.now();
     if (changes.some((c) => { const e = c.target.nodeType === 1 ? c.target : c.target.parentElement;
                               return e && e.closest(inside); })) watch.last = now;
-    if (document.querySelector('[data-test-script-state=running]')) watch.ran = true;
     if (watch.ready === null) look();
   }).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+  window.WebSocket = class extends window.WebSocket {
+    constructor(...how) {
+      super(...how);
+      this.addEventListener('message', () => { watch.ran = true; });
+    }
+  };
   // a picture or a frame that is there changes nothing of the document
   document.addEventListener('load', () => { if (watch.ready === null) look(); }, {capture: true});
   for (const kind of ['pointerdown', 'keydown'])
@@ -43,8 +48,7 @@ WATCH = """
 """
 DONE = f"""([mustRun]) => {{
   const watch = window.__watch, idle = !document.querySelector('[data-test-script-state=running]');
-  const quiet = watch.ran || !mustRun ? {QUIET_MS} : {UNSEEN_MS};
-  return idle && watch.last > watch.clicked && performance.now() - watch.last > quiet;
+  return idle && (watch.ran || !mustRun) && watch.last > watch.clicked && performance.now() - watch.last > {QUIET_MS};
 }}"""
 
 
@@ -55,7 +59,7 @@ class Site:
     name: str
     url: str
     inside: str  # a CSS selector
-    says_when: bool = False  # pages say when the server's script runs
+    says_when: bool = False  # nothing is done before the server has answered, through a WebSocket
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ HATCHES = {
 }  # fmt: skip
 
 
-def reach(trace: Any) -> tuple[Any, Any]:
+def extent(trace: Any) -> tuple[Any, Any]:
     """What a trace needs of either axis: its points, or where its bars begin and end."""
     if trace.type != "bar":
         return trace.x, trace.y
@@ -40,14 +40,12 @@ def boxes(figure: go.Figure, trace: Any, x: Scale, y: Scale) -> np.ndarray:
     return np.column_stack(sides)
 
 
-def svg(figure: go.Figure, trace: Any, x: Scale, y: Scale) -> Iterator[str]:
-    """The bars, over them their hatching."""
-    name = f"hatch-{next(i for i, one in enumerate(figure.data) if one is trace)}"
-    hatch = _hatch(trace, name)
-    fills, edge = [trace.marker.color, *([f"url(#{name})"] if hatch else [])], _edge(trace)
+def svg(figure: go.Figure, trace: Any, x: Scale, y: Scale, name: str) -> Iterator[str]:
+    """The bars, over them their hatching, which is known by `name`."""
+    hatch, looks = _looks(trace, name)
     yield hatch
     for box in boxes(figure, trace, x, y):
-        yield from (f"<rect {_at(box)} fill='{fill}'{edge}/>" for fill in fills)
+        yield from (f"<rect {_at(box)} {look}/>" for look in looks)
 
 
 def legend(figure: go.Figure) -> str:
@@ -57,9 +55,8 @@ def legend(figure: go.Figure) -> str:
 
 
 def _swatch(trace: Any) -> str:
-    hatch = _hatch(trace, "h")
-    fills = [trace.marker.color, *(["url(#h)"] if hatch else [])]
-    body = "".join(f"<rect x='.5' y='.5' width='17' height='11' fill='{fill}'{_edge(trace)}/>" for fill in fills)
+    hatch, looks = _looks(trace, "hatch")
+    body = "".join(f"<rect x='.5' y='.5' width='17' height='11' {look}/>" for look in looks)
     drawn = f"<svg xmlns='http://www.w3.org/2000/svg' width='18' height='12'>{hatch}{body}</svg>"
     held = base64.b64encode(drawn.encode()).decode()
     return f"<img alt='' width=18 height=12 src='data:image/svg+xml;base64,{held}'>"
@@ -76,17 +73,16 @@ def _ends(trace: Any) -> tuple[np.ndarray, np.ndarray]:
     return base, base + lengths
 
 
-def _hatch(trace: Any, name: str) -> str:
-    pattern = trace.marker.pattern
-    drawn = HATCHES.get(pattern.shape, "")
+def _looks(trace: Any, name: str) -> tuple[str, list[str]]:
+    """The trace's pattern, if it has one, and how each bar is filled: with its colour, then with the pattern."""
+    pattern, edge = trace.marker.pattern, trace.marker.line
+    stroke = f" stroke='{edge.color}' stroke-width='{edge.width:g}'" if edge.color and edge.width else ""
+    plain, drawn = f"fill='{trace.marker.color}'{stroke}", HATCHES.get(pattern.shape)
+    if drawn is None:
+        return "", [plain]
     tile = f"width='{TILE_PX}' height='{TILE_PX}' patternUnits='userSpaceOnUse'"
     path = f"<path d='{drawn}' stroke='{pattern.fgcolor}' fill='none'/>"
-    return f"<pattern id='{name}' {tile}>{path}</pattern>" if drawn else ""
-
-
-def _edge(trace: Any) -> str:
-    edge = trace.marker.line
-    return f" stroke='{edge.color}' stroke-width='{edge.width:g}'" if edge.color and edge.width else ""
+    return f"<pattern id='{name}' {tile}>{path}</pattern>", [plain, f"fill='url(#{name})'{stroke}"]
 
 
 def _at(box: np.ndarray) -> str:

@@ -101,7 +101,7 @@ def _html(piece: Piece) -> str:
     if piece.delta and kind == "new_element":
         return _element(piece.delta.new_element)
     inside = "".join(_html(piece.inside[place]) for place in sorted(piece.inside))
-    return _block(piece.delta.add_block, inside) if piece.delta and kind == "add_block" else _box("down", inside)
+    return _block(piece.delta.add_block, inside) if piece.delta and kind == "add_block" else _box("stacked", inside)
 
 
 def _element(element: Any) -> str:
@@ -119,14 +119,14 @@ def _element(element: Any) -> str:
 def _block(block: Any, inside: str) -> str:
     kind = block.WhichOneof("type")
     if kind == "column":
-        return f"<div class='down' style='flex:{block.column.weight:.3f} 1 0'>{inside}</div>"
+        return f"<div class='stacked' style='flex:{block.column.weight:.3f} 1 0'>{inside}</div>"
     if kind in FOLDED:
         return _widget("button", getattr(block, kind).label, block)
     if kind != "flex_container":
-        return _box("down", inside)
+        return _box("stacked", inside)
     across = block.flex_container.direction == block.flex_container.HORIZONTAL
     key = f" st-key-{escape(block.id.rsplit('-', 1)[-1])}" if block.id else ""
-    return _box(("across" if across else "down") + key, inside, block)
+    return _box(("abreast" if across else "stacked") + key, inside, block)
 
 
 def _widget(look: str, label: str, of: Any) -> str:

@@ -29,18 +29,24 @@ def hits(figure: go.Figure, x: Scale, y: Scale, picks: bool = False) -> Iterator
         return
     for trace in traces:
         across, up, known, template = trace.x, trace.y, trace.customdata, trace.hovertemplate
-        if trace.type == "bar":
-            for i, box in enumerate(bars.boxes(figure, trace, x, y)):
-                said = escape(words(template, across[i], up[i], known[i]), quote=True)
-                left, top, wide, tall = (f"{100 * share:.4g}%" for share in box)
-                yield f"<i class='over' title='{said}' style='left:{left};top:{top};width:{wide};height:{tall}'></i>"
-            continue
-        xs, ys = x.of(across), y.of(up)
-        for i in np.flatnonzero(inside(xs, ys)).tolist():
+        for i, place in _bars(figure, trace, x, y) if trace.type == "bar" else _marks(trace, x, y):
             mine = known[i] if known is not None else None
             run = f" data-run='{int(mine[0])}'" if picks and mine is not None else ""
             said = escape(words(template, across[i], up[i], mine), quote=True)
-            yield f"<i title='{said}' style='left:{100 * xs[i]:.4g}%;top:{100 * (1 - ys[i]):.4g}%'{run}></i>"
+            yield f"<i title='{said}' {place}{run}></i>"
+
+
+def _marks(trace: Any, x: Scale, y: Scale) -> Iterator[tuple[int, str]]:
+    """Which points lie within the axes, and where."""
+    xs, ys = x.of(trace.x), y.of(trace.y)
+    for i in np.flatnonzero(inside(xs, ys)).tolist():
+        yield i, f"style='left:{100 * xs[i]:.4g}%;top:{100 * (1 - ys[i]):.4g}%'"
+
+
+def _bars(figure: go.Figure, trace: Any, x: Scale, y: Scale) -> Iterator[tuple[int, str]]:
+    for i, box in enumerate(bars.boxes(figure, trace, x, y)):
+        left, top, wide, tall = (f"{100 * share:.4g}%" for share in box)
+        yield i, f"class='over' style='left:{left};top:{top};width:{wide};height:{tall}'"
 
 
 def _has_marks(trace: Any) -> bool:

@@ -18,7 +18,7 @@ UNKNOWN_S = 0.05  # what a part is taken to need that was never drawn
 ALONE = 3  # times what it takes with its page, the overview's parts took by themselves
 LIVE_SHARE = 0.01  # of a core, for each of a page's live parts
 STREAMLIT_S = 0.03  # what Streamlit needs for each of them besides, at least: measured where a part took 4 ms
-STREAMLIT_MOST_S = 0.2
+STREAMLIT_MOST_S = 0.2  # of what is measured; more is somebody's work on another page
 LIVE = "live"  # the switch in the masthead, and its word in the address: `?live=false`
 _alone_s: dict[CodeType | None, float] = {}  # what every live part takes by itself, on average
 _guess_s: dict[CodeType | None, float] = {}  # the same of those that were only drawn with their page

@@ -48,8 +48,8 @@ def html(figure: go.Figure, alt: str, colours: Palette, picks: bool = False) -> 
 def _scales(figure: go.Figure) -> tuple[Scale, Scale]:
     drawn = [t for t in figure.data if t.x is not None and len(t.x)]
     half = 0.5 if any(t.type == "heatmap" for t in drawn) else 0.0  # a cell lies round its number
-    reached = [bars.reach(t) for t in drawn]
-    axes = ((figure.layout.xaxis, [x for x, _ in reached]), (figure.layout.yaxis, [y for _, y in reached]))
+    extents = [bars.extent(t) for t in drawn]
+    axes = ((figure.layout.xaxis, [x for x, _ in extents]), (figure.layout.yaxis, [y for _, y in extents]))
     across, up = (scale(axis, values, half) for axis, values in axes)
     return across, up
 
@@ -103,12 +103,12 @@ def svg(figure: go.Figure, x: Scale, y: Scale, colours: Palette) -> str:
     """Grid, shapes, areas, lines and marks, stretched to whatever box it is shown in."""
     below, kept = _grid(figure, x, y, colours), glyphs.Glyphs()
     lines, marks = list[str](), list[str]()
-    for trace in figure.data:
+    for place, trace in enumerate(figure.data):
         if trace.type == "heatmap":
             below += _cells(trace, x, y, colours)
             continue
         if trace.type == "bar":
-            marks += bars.svg(figure, trace, x, y)
+            marks += bars.svg(figure, trace, x, y, f"hatch-{place}")
             continue
         xs, ys = x.of(trace.x), y.of(trace.y)
         if trace.opacity is not None:
