@@ -6,7 +6,9 @@ import time
 
 import pytest
 from shoestring_ui import pace, server
-from shoestring_ui.pace import ALONE, LIVE_MOST_S, LIVE_S, LIVE_SHARE, STREAMLIT_S
+from shoestring_ui.pace import LIVE_MOST_S, LIVE_S, LIVE_SHARE, STREAMLIT_S, UNKNOWN_S
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.scriptrunner import ScriptRunContext
 from streamlit.testing.v1 import AppTest
 
 server.serve_nobody()
@@ -27,38 +29,59 @@ def body() -> None:
 
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pace, "_alone_s", {})
-    monkeypatch.setattr(pace, "_guess_s", {})
+    monkeypatch.setattr(pace, "_takes_s", {})
     monkeypatch.setattr(pace, "_besides", pace.Besides())
 
 
-def draw(seconds: float, alone: bool = False) -> float:
-    """Draw the page whose part takes so long; seconds to its next drawing."""
+def draw(seconds: float, alone: bool = False) -> list[float]:
+    """Draw the page whose part takes so long; what the browser is told of the seconds between its drawings."""
+    told: dict[str, list[float]] = {}
+
+    def hear(self: ScriptRunContext, message: ForwardMsg) -> None:
+        if message.HasField("auto_rerun"):
+            told.setdefault(message.auto_rerun.fragment_id, []).append(message.auto_rerun.interval)
+        else:
+            enqueue(self, message)
+
+    enqueue = ScriptRunContext.enqueue
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("test_pace.takes_s", seconds)
         patched.setattr(pace, "_is_alone", lambda: alone)
-        AppTest.from_string(PAGE, default_timeout=60).run()
-    return pace._every_s(body.__code__)
+        patched.setattr(ScriptRunContext, "enqueue", hear)
+        assert not AppTest.from_string(PAGE, default_timeout=60).run().exception
+    (intervals,) = told.values()  # all of one part
+    return intervals
 
 
 @pytest.mark.parametrize(("takes_s", "pause_s"), [(0.0, LIVE_S), (0.1, 13), (30, LIVE_MOST_S)])
 def test_what_takes_long_is_drawn_less_often(takes_s: float, pause_s: float):
-    pace._alone_s[None] = takes_s
+    pace._takes_s[None] = takes_s
     assert pace._every_s(None) == pytest.approx(pause_s)
     assert (takes_s + STREAMLIT_S) / pace._every_s(None) <= LIVE_SHARE + 1e-9 or pause_s == LIVE_MOST_S
 
 
-def test_what_was_only_drawn_with_its_page_is_taken_to_need_more_alone():
-    assert draw(0.05) >= ALONE * 0.05 / LIVE_SHARE
+def test_a_part_that_was_never_drawn_alone_is_soon_drawn_so():
+    assert draw(0.2) == [pytest.approx((UNKNOWN_S + STREAMLIT_S) / LIVE_SHARE)]
+
+
+def test_the_browser_is_told_the_pace_each_time_a_part_was_drawn_alone():
+    first, then = draw(0.2, alone=True)
+    assert first == pytest.approx(8) and 23 <= then < 30
 
 
 def test_a_part_goes_by_what_it_takes_alone_on_average():
-    assert draw(0.2, alone=True) >= 20
-    assert 13 <= draw(0.001, alone=True) < 18  # it found the answers of another part
+    assert draw(0.2, alone=True)[-1] >= 23
+    assert 13 <= draw(0.001, alone=True)[-1] < 18  # it found the answers of another part
 
 
 def test_a_visit_of_its_page_does_not_make_a_part_look_cheap():
-    assert draw(0.2, alone=True) == draw(0.01) >= 20
+    slow = draw(0.2, alone=True)[-1]
+    assert draw(0.01) == [slow]
+
+
+def test_a_part_that_stands_for_two_has_the_share_of_two():
+    pace._takes_s[None] = 0.37
+    assert pace._every_s(None) == pytest.approx(40) and pace._every_s(None, parts=2) == pytest.approx(20)
 
 
 def test_what_the_server_takes_beside_a_part_counts_too_but_not_what_a_page_takes(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ Act = Callable[[Page], None]
 FIGURES = "main.querySelector('.figures dd')"
 CHART = "[...main.querySelectorAll('.graph img')].some((i) => i.complete && i.naturalWidth)"
 COMPARED = 10
+ROW_PX = 32  # of a grid
 FIELDS = ("model.experts.count", "stages.0.mask.ratio")  # of the sweep; the second is drawn unasked
 
 
@@ -71,19 +73,37 @@ def choose(label: str, option: str) -> Act:
     return act
 
 
+def tick(row: int) -> Act:
+    """Choose that row of the page's first grid, or no longer choose it."""
+
+    def act(page: Page) -> None:
+        box = {"x": ROW_PX / 2, "y": (row + 0.5) * ROW_PX}  # its cells are drawn on a canvas
+        page.get_by_test_id("stMain").get_by_test_id("stDataFrame").first.click(position=box)
+
+    return act
+
+
+def train_longer(page: Page) -> None:
+    """Ask for one step more than the text on the page does, and have it checked and priced."""
+    text = page.get_by_test_id("stMain").get_by_role("textbox", name="Spec")
+    text.fill(re.sub(r"steps: (\d+)", lambda found: f"steps: {int(found[1]) + 1}", text.input_value(), count=1))
+    text.press("Control+Enter")
+
+
 def views(n_runs: int) -> list[View]:
     """Every page, with runs chosen where it takes some."""
     ids = ",".join(map(str, range(1, 1 + min(COMPARED, n_runs))))
     middle = max(1, n_runs // 2)
     return [
         View("overview", "", FIGURES, (press("Logarithmic dollars"),)),
-        View("queue", "queue", FIGURES),
+        View("queue", "queue", FIGURES, (tick(1), tick(2))),
         View("run", f"run?run={middle}", FIGURES, (press("Log"), press("Charts"), press("step"), press("dollars"))),
         View("compare", f"compare?runs={ids}", CHART, (press("step"), press("images"), press("dollars"))),
         View("samples", f"samples?runs={ids}", "main.querySelector('img.sample')",
              (slide("ArrowLeft"), slide("ArrowRight"), press("latest"), press("step"))),
         View("sweep", "sweep", FIGURES, (choose("Across", FIELDS[0]), choose("Across", FIELDS[1]))),
-        View("cost", "cost", FIGURES),
+        View("cost", "cost", FIGURES, (choose("Size", "microdit-xl-2"), choose("Size", "microdit-tiny-2"))),
+        View("new run", f"new?from={middle}", FIGURES, (train_longer,)),
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ def opened(home: Home) -> Iterator[tuple[browser.Server, browser.Visit]]:
     """The app on that project, whose runs go on, and a window on it."""
     env = {"SHOESTRING_HOME": str(home.state)}
     os.environ.pop("SHOESTRING_DB", None)
-    with browser.served(env=env) as server, browser.chromium_browser() as chromium, beating(home):
+    with chdir(home.root), browser.served(env=env) as server, browser.chromium_browser() as chromium, beating(home):
         visit = browser.Visit(chromium, server.url)
         yield server, visit
         visit.close()

@@ -59,7 +59,7 @@ def page() -> None:
     _budgets(project)
     catalogue = _catalogue()
     if catalogue:
-        forecast(catalogue)
+        st.fragment(forecast)(catalogue)  # a choice in it changes nothing else of the page
         _prices(catalogue)
 
 

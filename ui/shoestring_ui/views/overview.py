@@ -66,6 +66,8 @@ def page() -> None:
     def body() -> None:
         above, below = st.container(), st.container()
         now = _look(asked)
+        with figures:
+            _figures(now, asked)
         with below:  # sent before the charts, which take longer to draw
             run_table.draw(recent(), asked.metric)
         with above:
@@ -75,9 +77,7 @@ def page() -> None:
             budget.burn_down(runs_project(now.runs.values()))
 
     moving = any(r.state in ACTIVE | WAITING for r in runs)
-    with figures:
-        live(lambda: _figures(_look(asked), asked), moving)
-    live(body, moving)
+    live(body, moving, parts=2)
 
 
 def runs_project(runs: Iterable[Run]) -> str:
@@ -120,7 +120,7 @@ def _figures(now: Shown, asked: Asked) -> None:
         Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
         Figure("Wasted", wasted, amounts.usd(totals.wasted_usd), money=True),
         Figure("Still planned", amounts.usd(ask(queries.line, 1).ahead_usd), "running and waiting", money=True),
-        Figure("Succeeded", f"{totals.n_succeeded} of {totals.n_runs}", workers),
+        Figure("Succeeded", f"{totals.n_succeeded:,} of {totals.n_runs:,}", workers),
     ]
     st.html(words.figures(items))
 
