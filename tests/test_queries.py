@@ -70,6 +70,7 @@ def test_runs_are_narrowed_by_project_state_kind_and_sweep(db, enqueue):
     assert [run.name for run in queries.runs(db, project="emoji")] == ["a", "c"]
     assert [run.name for run in queries.runs(db, state="paused")] == ["a"]
     assert [run.name for run in queries.runs(db, project="emoji", kind="trial")] == ["c"]
+    assert [run.name for run in queries.runs(db, ids=[3, 1, 99])] == ["a", "c"] and queries.runs(db, ids=[]) == []
     assert queries.runs(db, sweep_id=1) == []
     assert queries.projects(db) == ["emoji", "other"]
 
@@ -78,6 +79,7 @@ def test_an_empty_database_answers_every_question(db):
     assert queries.runs(db) == queries.sweeps(db) == queries.workers(db) == queries.events(db) == []
     assert queries.trials(db, 1) == queries.attempts(db, 1) == queries.checkpoints(db, 1) == []
     assert queries.series(db, [1], "train/loss") == queries.metric_keys(db, []) == []
+    assert queries.recorded(db, [], ["val/loss"]) == []
     assert queries.last_values(db, [], []) == {} and queries.totals(db).spent_usd == 0
     assert set(queries.spend_by_outcome(db).values()) == {0.0}
     assert (queries.spent(db, "emoji"), queries.budget(db, "emoji")) == (0.0, None)
@@ -128,6 +130,9 @@ def test_last_values_are_those_of_the_last_step_of_each_metric(db, two_curves):
     }
     assert queries.metric_keys(db, [1]) == ["train/loss"]
     assert queries.metric_keys(db, [1, 2]) == ["train/loss", "val/loss"]
+    wanted = ["val/loss", "eval/none", "train/loss"]
+    assert queries.recorded(db, [1], wanted) == ["train/loss"]
+    assert queries.recorded(db, [1, 2], wanted) == ["val/loss", "train/loss"]
 
 
 # ── dollars ─────────────────────────────────────────────────────────────────────────────────────

@@ -79,6 +79,19 @@ def test_the_curve_of_an_ended_run_is_read_once_and_again_when_it_was_evaluated_
     assert store.curves([run], "none") == [] == store.curves([], "val/loss")
 
 
+def test_of_curves_only_so_many_points_are_kept_the_last_asked_for(project: Project, monkeypatch: pytest.MonkeyPatch):
+    runs = []
+    for name in ("dense", "other"):
+        run_id = project.queue(name)
+        project.train(run_id)
+        runs.append(queries.run(project.db, run_id))
+    first, second = (store.curves([run], "val/loss")[0] for run in runs)
+    assert len(store._curves) == 2
+    monkeypatch.setattr(store, "POINTS_KEPT", len(second.value))
+    assert store.curves(runs[1:], "val/loss")[0] is second and list(store._curves.values()) == [second]
+    assert store.curves(runs[:1], "val/loss", most=2)[0].value == [first.value[0], first.value[-1]]
+
+
 def test_what_is_made_of_the_same_is_made_once_and_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "_made", {})
     monkeypatch.setattr(store, "MADE_KEPT", 2)

@@ -18,9 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, case, func, not_, or_, select
 
 from shoestring.db import Database
+from shoestring.line import AHEAD
 from shoestring.records import MICRO, OUTCOMES, WASTED, Spend, Totals
+from shoestring.rows import usd
 from shoestring.spending import added
-from shoestring.states import LEASED
+from shoestring.states import LEASED, TERMINAL
 from shoestring.tables import attempts, runs, sweeps, trials, workers
 
 ALIVE_S = 60.0  # a worker that has not said anything for longer does not count as alive
@@ -32,14 +34,15 @@ OF_STATE = {"succeeded": "useful", "failed": "failed", "cancelled": "cancelled"}
 def totals(db: Database, project: str | None = None, *, now: float | None = None) -> Totals:
     """The overview's row of figures; wasted = failed, cancelled and pruned runs, and work done twice."""
     alive_since = db.now(now) - ALIVE_S
-    states = select(runs.c.state, func.count()).group_by(runs.c.state)
+    states = select(runs.c.state, func.count(), AHEAD).group_by(runs.c.state)
     if project is not None:
         states = states.where(runs.c.project == project)
     with db.read() as conn:
-        count = {state: n for state, n in conn.execute(states)}
+        of_state = conn.execute(states).all()
         alive = select(func.count()).where(workers.c.state != "gone", workers.c.beat_at >= alive_since)
         n_alive = conn.scalar(alive) or 0
         micro = _by_outcome(conn, project)
+    count = {state: n for state, n, _ in of_state}
     return Totals(
         n_runs=sum(count.values()),
         n_active=sum(count.get(state, 0) for state in LEASED),
@@ -48,6 +51,7 @@ def totals(db: Database, project: str | None = None, *, now: float | None = None
         n_failed=count.get("failed", 0),
         spent_usd=sum(micro.values()) / MICRO,
         wasted_usd=sum(micro[outcome] for outcome in WASTED) / MICRO,
+        ahead_usd=usd(sum(ahead for state, _, ahead in of_state if state not in TERMINAL)),
         workers_alive=n_alive,
     )
 

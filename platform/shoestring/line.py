@@ -11,19 +11,20 @@ from shoestring.tables import DUE, HELD, QUEUED, runs
 
 PLACE = {"running": 0, "stopping": 0, "leased": 0, "queued": 1, "blocked": 2, "paused": 3}
 
+_more = runs.c.planned_micro - runs.c.spent_micro
+AHEAD = func.coalesce(func.sum(case((_more > 0, _more), else_=0)), 0)  # micro-dollars, of runs that have not ended
+
 
 def line(db: Database, limit: int) -> records.Line:
     """Who holds a worker, then the queue in the order of claims, then who cannot be claimed yet: the first `limit`."""
     place = case(PLACE, value=runs.c.state, else_=len(PLACE))
     unfinished = runs.c.state.not_in(sorted(TERMINAL))
     active = func.coalesce(func.sum(case((runs.c.state.in_(LEASED), 1), else_=0)), 0)
-    more = runs.c.planned_micro - runs.c.spent_micro
-    ahead = func.coalesce(func.sum(case((more > 0, more), else_=0)), 0)
     with db.read() as conn:
         ids = _first_ids(conn, limit)
         page = select(*rows.AS_STORED).where(runs.c.id.in_(ids)).order_by(place, DUE, runs.c.id)
-        first = [rows.run(row) for row in conn.execute(page)]
-        n, n_active, ahead_micro = conn.execute(select(func.count(), active, ahead).where(unfinished)).one()
+        first = [rows.kept_run(row) for row in conn.execute(page)]
+        n, n_active, ahead_micro = conn.execute(select(func.count(), active, AHEAD).where(unfinished)).one()
     return records.Line(tuple(first), int(n_active), int(n) - int(n_active), rows.usd(ahead_micro))
 
 

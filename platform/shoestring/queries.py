@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from shoestring_trainer.run_dir import RunDir
@@ -16,7 +17,7 @@ from shoestring.ledger import spend_by_outcome, spends, totals
 from shoestring.line import line
 from shoestring.lineage import Relative, lineage
 from shoestring.pulse import Meter, Pulse, pulse
-from shoestring.series import last_values, metric_keys, series
+from shoestring.series import last_values, metric_keys, recorded, series
 from shoestring.speed import KEYS, SpeedUp, of_run
 from shoestring.steering import asked_points
 from shoestring.stored import mapping
@@ -32,9 +33,9 @@ from shoestring.waiting import why_each, why_waiting
 
 __all__ = [
     "Meter", "Pulse", "Purse", "Relative", "asked_points", "attempts", "budget", "checkpoints", "events", "find_run",
-    "last_values", "line", "lineage", "metric_keys", "projects", "promotions", "pulse", "purses", "run", "runs",
-    "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent", "sweeps", "totals", "trials", "why_each",
-    "why_waiting", "workers",
+    "last_values", "line", "lineage", "metric_keys", "projects", "promotions", "pulse", "purses", "recorded", "run",
+    "runs", "samples", "series", "speed_ups", "spend_by_outcome", "spends", "spent", "sweeps", "totals", "trials",
+    "why_each", "why_waiting", "workers",
 ]  # fmt: skip
 
 MAX_ID = 2**63 - 1
@@ -52,10 +53,11 @@ def runs(
     before: int | None = None,
     drawings: bool = True,
     begun: bool = False,
+    ids: Sequence[int] | None = None,
 ) -> list[records.Run]:
     """The runs, oldest first; each argument that is given narrows them. A page is the newest `limit` of those whose id
     is less than `before`: the next one ends before this one's first. Without `drawings`, only runs that train; `begun`
-    leaves out those that wait in the queue."""
+    leaves out those that wait in the queue; `ids` leaves out all others."""
     wanted = {"project": project, "state": state, "kind": kind, "sweep_id": sweep_id}
     query = select(*rows.AS_STORED).order_by(runs_table.c.id.desc()).limit(limit)
     if before is not None:
@@ -64,12 +66,14 @@ def runs(
         query = query.where(runs_table.c.kind != records.DRAWING)
     if begun:
         query = query.where(runs_table.c.id.in_(select(runs_table.c.id).where(runs_table.c.state.not_in(LINED_UP))))
+    if ids is not None:
+        query = query.where(runs_table.c.id.in_(list(ids)))
     for column, value in wanted.items():
         if value is not None:
             same = select(runs_table.c.id).where(runs_table.c[column] == value)
             query = query.where(runs_table.c.id.in_(same))  # found in an index: no row is read only to be passed over
     with db.read() as conn:
-        return [rows.run(row) for row in conn.execute(query)][::-1]
+        return [rows.kept_run(row) for row in conn.execute(query)][::-1]
 
 
 def run(db: Database, run_id: int) -> records.Run:

@@ -246,4 +246,5 @@ class Totals:
     n_failed: int
     spent_usd: float
     wasted_usd: float  # failed, cancelled and pruned runs, and work done twice after a crash
+    ahead_usd: float  # what runs that have not ended may still spend by their plan
     workers_alive: int

@@ -37,6 +37,7 @@ SHAPES: dict[str, Any] = {
 # A run's columns, its JSON as text: it is parsed once nobody waits for the transaction, and equal text once in all.
 AS_STORED = tuple(cast(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in runs.c)
 TEXTS_KEPT = 4096  # of about 2 KB, parsed; three of each run differ
+RUNS_KEPT = 1024
 
 
 @lru_cache(maxsize=TEXTS_KEPT)
@@ -102,6 +103,10 @@ def run(row: Row[Any]) -> records.Run:
         memory_gb=row.memory_gb,
         unreadable="; ".join(f"{name}: {why}" for name, why in flaws.items() if why),
     )
+
+
+# The same for those who read the same runs again and again: of a row that is as it was, the record that there was.
+kept_run = lru_cache(maxsize=RUNS_KEPT)(run)
 
 
 def attempt(row: Row[Any]) -> records.Attempt:

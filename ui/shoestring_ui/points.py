@@ -11,18 +11,13 @@ from shoestring.standings import measured_on
 from shoestring_ui.charts import Point, front_of
 from shoestring_ui.identity import ACTIVE
 
-NOT_QUALITY = frozenset({"train/loss", "cost/usd"})
+QUALITIES = tuple(name for name in DIRECTIONS if name not in ("train/loss", "cost/usd"))  # that say how good a run is
 AXES = frozenset({"progress/images", "progress/flops", "progress/usd", "cost/seconds"})
 
 
 def comparable(run: Run) -> str:
     """What must be equal for two runs' quality to be compared."""
     return f"{run.project}: {measured_on(run)}"
-
-
-def qualities(recorded: Sequence[str]) -> list[str]:
-    """Those of the recorded metrics that say how good a run is."""
-    return [k for k in DIRECTIONS if k in recorded and k not in NOT_QUALITY]
 
 
 def metric_order(recorded: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import streamlit as st
 from shoestring import migrate, queries
 from shoestring.db import Database
-from shoestring.errors import NotFound
 from shoestring.home import Home
 from shoestring.records import Run, Series
 
@@ -26,7 +24,7 @@ NEWEST = 500  # runs that pages choose from; older ones have their address
 NEWEST_WAITING = 100  # whatever their state
 MOST_NAMED = 16  # older runs that one address may name
 CURVE_POINTS = 20_000  # of all curves of one figure: what a browser draws at once
-CURVES_KEPT = 2000
+POINTS_KEPT, CURVES_KEPT = 200_000, 2000  # of all figures: about 40 MB
 MADE_KEPT = 32
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 # (when, at which version of the database, what); each step on it is atomic, so threads may share it
@@ -122,21 +120,26 @@ def recent(drawings: bool = False) -> list[Run]:
     found = {r.id: r for r in (*begun, *ask(queries.runs, limit=NEWEST_WAITING, drawings=drawings))}
     named = [part for key in ("run", "runs") for part in st.query_params.get(key, "").split(",")]
     ids = sorted({int(part) for part in named if part.isascii() and part.isdigit() and len(part) < 19})
-    for run_id in [i for i in ids if found and i not in found][:MOST_NAMED]:
-        with contextlib.suppress(NotFound):
-            found[run_id] = ask(queries.run, run_id)
+    if older := [i for i in ids if found and i not in found][:MOST_NAMED]:
+        found |= {run.id: run for run in ask(queries.runs, ids=older)}
     return [found[run_id] for run_id in sorted(found)]
 
 
-def curves(runs: Sequence[Run], metric: str) -> list[Series]:
-    """One metric of these runs, in their order, together about CURVE_POINTS points; the runs without it are left out.
+def curves(runs: Sequence[Run], metric: str, most: int | None = None) -> list[Series]:
+    """One metric of these runs, in their order, of each at most so many points; the runs without it are left out.
 
-    A run that has ended is read once, and again when its last value has become another.
+    Unless said otherwise, together about CURVE_POINTS. A run that has ended is read once, and again when its last value
+    has become another.
     """
-    url, most = Home.find().db_url, 2 ** int(math.log2(CURVE_POINTS / max(1, len(runs))))  # few steps: else all anew
+    url = Home.find().db_url
+    most = most or 2 ** int(math.log2(CURVE_POINTS / max(1, len(runs))))  # few steps: else all anew
     last = ask(queries.last_values, [run.id for run in runs], [metric])
     keys = {r.id: (url, r.id, r.state, metric, most, last[r.id][metric]) for r in runs if r.id in last}
-    for old in list(_curves)[: max(0, len(_curves) - CURVES_KEPT)]:
+    too_many = sum(len(one.value) for one in list(_curves.values())) - POINTS_KEPT
+    for old, one in list(_curves.items()):
+        if too_many <= 0 and len(_curves) <= CURVES_KEPT:
+            break
+        too_many -= len(one.value)
         _curves.pop(old, None)
     found = {run_id: _curves[key] for run_id, key in keys.items() if key in _curves}
     for one in ask(queries.series, [run_id for run_id in keys if run_id not in found], metric, most):

@@ -14,7 +14,7 @@ from shoestring.home import Home
 from shoestring.ranking import DIRECTIONS
 from shoestring.records import Run, Spend
 
-from shoestring_ui.points import comparable, qualities
+from shoestring_ui.points import QUALITIES, comparable
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def subject(db: Database, project: str, run_ids: Sequence[int] = (), metric: str
     compared = [r for r in plain if comparable(r) == comparable(plain[-1])]
     recorded = queries.metric_keys(db, [r.id for r in compared])
     asked = [metric] if metric else []
-    found = asked + [m for m in qualities(recorded) if m not in asked]
+    found = asked + [m for m in QUALITIES if m in recorded and m not in asked]
     spends = [s for s in queries.spends(db, project) if s.run_id is not None]
     if run_ids:
         spends = [s for s in spends if s.run_id in set(run_ids)]

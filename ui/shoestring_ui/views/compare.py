@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from shoestring import queries
 from shoestring.bands import bands
@@ -14,9 +15,9 @@ from shoestring.ranking import DIRECTIONS, Curve, rank
 from shoestring.records import Run
 from shoestring.standings import LOSSES, on_other_data
 
-from shoestring_ui import amounts, frames, takeaways, words
+from shoestring_ui import amounts, frames, store, takeaways, words
 from shoestring_ui.cost_charts import banded as banded_figure
-from shoestring_ui.curve_charts import X_AXES, overlay
+from shoestring_ui.curve_charts import MAX_POINTS, X_AXES, overlay
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.pace import live
 from shoestring_ui.points import metric_order
@@ -70,7 +71,7 @@ def _seeds(runs: Sequence[Run], metric: str, log: bool) -> None:
     by_id = {r.id: r for r in runs if r.id not in others}
     if others:
         st.info(f"Left out, for {metric} is measured on something else: {', '.join(f'#{i}' for i in sorted(others))}.")
-    drawn = [s for s in ask(queries.series, list(by_id), metric) if s.value]
+    drawn = [s for s in store.curves(list(by_id.values()), metric, MAX_POINTS) if s.value]
     lines = [Curve(by_id[s.run_id].experiment, by_id[s.run_id].seed, s) for s in drawn]
     found = bands(lines)
     if not found:
@@ -104,7 +105,7 @@ def curve_controls(metrics: Sequence[str], prefix: str = "") -> tuple[str, str, 
 def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool) -> None:
     """The figure of one metric with its takeaway, table and CSV."""
     names = {r.id: r.name for r in runs}
-    series = [s for s in ask(queries.series, [r.id for r in runs], metric) if s.value]
+    series = [s for s in store.curves(runs, metric, MAX_POINTS) if s.value]
     if not series:
         st.html(words.empty(f"No {metric} yet", "The chosen runs have not recorded it."))
         return
@@ -114,12 +115,17 @@ def curves(runs: Sequence[Run], metric: str, x: str, smoothing: float, log: bool
     for run in runs:
         if run.inexact:
             st.info(f"#{run.id} {run.name} resumed inexactly ({run.inexact}): its curve may differ in small digits.")
-    figure = overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
+
+    def figure() -> go.Figure:
+        return overlay(series, names, metric, palette(), x=x, smoothing=smoothing, log_y=log)
+
     apart = {r.id for r in on_other_data(runs)} if metric.startswith(LOSSES) else set()
     takeaway = takeaways.of_curves(series, names, metric, DIRECTIONS.get(metric), x, apart)
     legend = words.legend([(s.run_id, names[s.run_id]) for s in series], palette()) if len(series) > 1 else ""
     data = partial(frames.of_curves, series, names, metric)
-    chart(figure, takeaway, data, f"curves-{metric.replace('/', '-')}", ["dollars"], legend)
+    drawn = tuple((s.run_id, *getattr(s, X_AXES[x][0]), *s.value) for s in series)
+    of = (drawn, tuple(names.items()), metric, x, smoothing, log)
+    chart(figure, takeaway, data, f"curves-{metric.replace('/', '-')}", ["dollars"], legend, of=of)
 
 
 def _what_differs(runs: Sequence[Run]) -> None:

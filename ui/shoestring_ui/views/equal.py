@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import streamlit as st
-from shoestring import queries
 from shoestring.odds import percent
 from shoestring.ranking import DIRECTIONS, NOISE_IN_WORDS, Curve, Place, Ranking, rank
 from shoestring.records import Run
 from shoestring.standings import LOSSES, on_other_data
 
 from shoestring_ui import amounts, frames, takeaways, words
+from shoestring_ui.curve_charts import MAX_POINTS
 from shoestring_ui.points import values_at
-from shoestring_ui.store import ask
+from shoestring_ui.store import curves
 from shoestring_ui.theme import palette
 from shoestring_ui.widgets import dollars, download, section
 
@@ -22,7 +22,7 @@ def equal_dollars(runs: Sequence[Run], metric: str) -> None:
     """The table at the dollars that the address asks for; unasked, the furthest that all have reached."""
     others = on_other_data(runs) if metric.startswith(LOSSES) else []
     by_id = {r.id: r for r in runs if r not in others}
-    series = [s for s in ask(queries.series, list(by_id), metric) if s.value]
+    series = [s for s in curves(list(by_id.values()), metric, MAX_POINTS) if s.value]
     if metric not in DIRECTIONS or not series:
         return
     section("At equal dollars")

@@ -18,7 +18,7 @@ from shoestring_ui import amounts, frames, takeaways, words
 from shoestring_ui.charts import Point, front_of, quality_per_dollar
 from shoestring_ui.identity import mark
 from shoestring_ui.pace import live
-from shoestring_ui.points import comparable, of_runs, qualities
+from shoestring_ui.points import QUALITIES, comparable, of_runs
 from shoestring_ui.reaches import Goal, goal_of, usual
 from shoestring_ui.store import ask, curves, database, made, recent, remember
 from shoestring_ui.theme import palette
@@ -119,7 +119,7 @@ def _figures(now: Shown, asked: Asked) -> None:
         ),
         Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
         Figure("Wasted", wasted, amounts.usd(totals.wasted_usd), money=True),
-        Figure("Still planned", amounts.usd(ask(queries.line, 1).ahead_usd), "running and waiting", money=True),
+        Figure("Still planned", amounts.usd(totals.ahead_usd), "running and waiting", money=True),
         Figure("Succeeded", f"{totals.n_succeeded:,} of {totals.n_runs:,}", workers),
     ]
     st.html(words.figures(items))
@@ -127,8 +127,9 @@ def _figures(now: Shown, asked: Asked) -> None:
 
 def _controls(runs: Sequence[Run]) -> Asked:
     """The runs that can be compared (those with the newest run, unless chosen otherwise), metric, quality, scale."""
-    groups = list(dict.fromkeys(comparable(r) for r in runs))
-    metrics = qualities(ask(queries.metric_keys, [r.id for r in runs]))
+    group_of = {run.id: comparable(run) for run in runs}
+    groups = list(dict.fromkeys(group_of.values()))
+    metrics = ask(queries.recorded, [r.id for r in runs], QUALITIES)
     group, metric, trials = groups[0], "", False
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if metrics:
@@ -142,7 +143,7 @@ def _controls(runs: Sequence[Run]) -> Asked:
         log = st.toggle("Logarithmic dollars", key="log", bind="query-params")
         if n_trials := sum(r.kind == "trial" for r in runs):
             trials = st.toggle(f"With {n_trials} sweep trials", key="trials", bind="query-params")
-    ids = tuple(r.id for r in runs if comparable(r) == group and (trials or r.kind != "trial"))
+    ids = tuple(r.id for r in runs if group_of[r.id] == group and (trials or r.kind != "trial"))
     asked = Asked(ids, metric or "", None, log)
     if metric:
         with reach:
