@@ -30,7 +30,7 @@ def page() -> None:
     if not ask(queries.runs, limit=1):
         submit_first("nothing to wait for")
         return
-    live(_body, moving=True)
+    live(_body, moving=True, parts=3)  # one looks at it to see what happens
 
 
 def _body() -> None:
