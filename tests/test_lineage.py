@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from shoestring import actions, queries, runs
 from shoestring.db import Database
 from shoestring.pulse import SPENT
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 NOW = 1_000_000.0
 
@@ -46,3 +47,15 @@ def test_the_pulse_looks_at_no_run_but_in_an_index(sqlite_db: Database):
     with sqlite_db.read() as conn:
         how = conn.execute(text(f"EXPLAIN QUERY PLAN {SPENT}")).all()
     assert "COVERING INDEX ix_runs_figures" in str(how)
+
+
+def test_drawings_are_found_in_their_index(sqlite_db: Database, submission: Callable[..., Any], tmp_path: Path):
+    two = [submission("trains"), submission("draws", kind="drawing")]
+    actions.submit(sqlite_db, two, runs_dir=tmp_path / "runs", now=NOW)
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(sqlite_db.engine, "before_cursor_execute", lambda c, u, words, given, *_: asked.append((words, given)))
+    assert [run.name for run in queries.runs(sqlite_db, kind="drawing", limit=5)] == ["draws"]
+    (words, given), *others = [one for one in asked if "FROM runs" in one[0]]
+    with sqlite_db.read() as conn:
+        how = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {words}", given).all()
+    assert not others and "ix_runs_drawings" in str(how)

@@ -21,8 +21,8 @@ from shoestring.series import last_values, metric_keys, recorded, series
 from shoestring.speed import KEYS, SpeedUp, of_run
 from shoestring.steering import asked_points
 from shoestring.stored import mapping
+from shoestring.tables import DRAWN, budgets
 from shoestring.tables import attempts as attempts_table
-from shoestring.tables import budgets
 from shoestring.tables import checkpoints as checkpoints_table
 from shoestring.tables import events as events_table
 from shoestring.tables import runs as runs_table
@@ -70,8 +70,9 @@ def runs(
         query = query.where(runs_table.c.id.in_(list(ids)))
     for column, value in wanted.items():
         if value is not None:
-            same = select(runs_table.c.id).where(runs_table.c[column] == value)
-            query = query.where(runs_table.c.id.in_(same))  # found in an index: no row is read only to be passed over
+            same = DRAWN if (column, value) == ("kind", records.DRAWING) else runs_table.c[column] == value
+            found = select(runs_table.c.id).where(same)
+            query = query.where(runs_table.c.id.in_(found))  # by an index: no row is read only to be passed over
     with db.read() as conn:
         return [rows.kept_run(row) for row in conn.execute(query)][::-1]
 

@@ -158,6 +158,9 @@ Index(
 # held now for every write about one run.
 HELD = text("claim_nonce <> ''")
 Index("ix_runs_held", runs.c.claim_nonce, sqlite_where=HELD, postgresql_where=HELD)
+# Drawings are few among many runs; who asks for them says DRAWN, letter by letter again.
+DRAWN = text("kind = 'drawing'")
+Index("ix_runs_drawings", runs.c.id, sqlite_where=DRAWN, postgresql_where=DRAWN)
 # What pages add up of all runs is in one index, so that none of their JSON is read past.
 _FIGURES = ("project", "spent_micro", "state", "planned_micro", "reserved_micro", "sweep_id")
 Index("ix_runs_figures", *(runs.c[name] for name in _FIGURES))

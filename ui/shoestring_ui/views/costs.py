@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
+import plotly.graph_objects as go
 import streamlit as st
 from shoestring import queries
 from shoestring.errors import ShoestringError
@@ -18,7 +19,7 @@ from shoestring.spending import added, grouped
 
 from shoestring_ui import amounts, bars, frames, takeaways, words
 from shoestring_ui.cost_charts import by_day, planned_against_actual
-from shoestring_ui.store import ask
+from shoestring_ui.store import ask, made
 from shoestring_ui.theme import palette
 from shoestring_ui.views.forecast import forecast
 from shoestring_ui.widgets import chart, head, nothing, section
@@ -88,9 +89,9 @@ def _spending(lines: Sequence[Spend]) -> None:
     days = grouped(lines, "day")
     data = frames.of_days(days)
     said = takeaways.of_spending(added(lines))
-    figure = by_day(days, palette())
-    figure.layout.showlegend = False
-    chart(figure, said, lambda: data, "spend-by-day", [*data][1:], bars.legend(figure))
+    of, colours = tuple((day, *micro.items()) for day, micro in days.items()), palette()
+    figure = made(("days", of, colours.name), lambda: by_day(days, colours).update_layout(showlegend=False))
+    chart(figure, said, lambda: data, "spend-by-day", [*data][1:], bars.legend(figure), of=of)
 
 
 def _wasted(lines: Sequence[Spend]) -> None:
@@ -129,10 +130,14 @@ def _forecasts(reviewed: Review) -> None:
         st.html("<p class='note'>No such run yet: shoestring work --until-empty</p>")
         return
     data = partial(frames.of_forecasts, reviewed.forecasts)
-    figure = planned_against_actual(reviewed.forecasts, palette())
     legend = "<p class='note'>● within 10–90 % &nbsp; ✕ outside &nbsp; ┈ as planned</p>"
     money = ["planned", "p10", "p90", "actual"]
-    chart(figure, " ".join(f"{one.words()}." for one in reviewed.accuracy), data, "forecasts", money, legend)
+    said = " ".join(f"{one.words()}." for one in reviewed.accuracy)
+
+    def figure() -> go.Figure:
+        return planned_against_actual(reviewed.forecasts, palette())
+
+    chart(figure, said, data, "forecasts", money, legend, of=reviewed.forecasts)
     if reviewed.left_out:
         left = ", ".join(f"{n} {why}" for why, n in reviewed.left_out.items())
         st.html(f"<p class='note'>Left out: {words.escape(left)}.</p>")

@@ -12,12 +12,13 @@ from shoestring import queries
 from shoestring.records import Run, Sample, Series
 
 from shoestring_ui import amounts, contact_sheet, pair, words
+from shoestring_ui.curve_charts import MAX_POINTS
 from shoestring_ui.identity import label
 from shoestring_ui.matrix import AXES, BY, Matrix, build, common, floor, pick, places, sort_rows, start
 from shoestring_ui.matrix_table import table
 from shoestring_ui.pace import live
 from shoestring_ui.pictures import first_shown
-from shoestring_ui.store import FRESH_S, ask, recent
+from shoestring_ui.store import FRESH_S, curves, recent
 from shoestring_ui.theme import palette
 from shoestring_ui.views import drawing
 from shoestring_ui.widgets import ACTIVE, head, pick_runs, submit_first
@@ -192,10 +193,10 @@ def _part(n_rows: int) -> slice:
 
 def _quality(runs: Sequence[Run]) -> list[Series]:
     """Curves of the quality that all of these runs have."""
-    ids, found = [r.id for r in runs], list[Series]()
+    found = list[Series]()
     for metric in QUALITY:
-        found = ask(queries.series, ids, metric)
-        if len(found) == len(ids):
+        found = curves(runs, metric, MAX_POINTS)
+        if len(found) == len(runs):
             break
     return found
 
