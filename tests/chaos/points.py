@@ -23,6 +23,7 @@ from chaos.pool import PACE, fork
 
 PATIENCE_S = 120.0
 NEVER = "it was never passed"
+TRIES = 8  # at least, each a run anew: what a worker passes only when it looks late enough, it passes in some
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ def find(url: str, folder: Path, trainer: Trainer) -> list[CrashPoint]:
 
 
 def earlier(point: CrashPoint) -> list[CrashPoint]:
-    """The point at the pass wanted, then at earlier ones, at last at its first; three at least, each for a run anew."""
+    """The point at the pass wanted, then at earlier ones, at last at its first; each for a run anew."""
     times = [point.time]
     while times[-1] > 1:
         times.append(times[-1] // 2)
-    times += [1] * (3 - len(times))
+    times += [1] * (TRIES - len(times))
     return [replace(point, time=time) for time in times]
 
 

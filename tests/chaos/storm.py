@@ -27,6 +27,7 @@ from chaos.jobs import Trainer
 from chaos.pool import LEASE_S, Pool
 
 WEIGHTS = {"worker": 45, "trainer": 40, "freeze": 15}  # queue.md's mixture, in percent
+HEARD = 0.5  # of its steps: a run that is further on may end before its worker has told its trainer of a SIGTERM
 ELSEWHERE = 0  # the run of a fault that is aimed at no run: the database, the clock
 FROZEN_LEASES = 1.6  # the shortest freeze: longer than any lease
 PATIENCE_S = 60.0  # without a run to disturb, or without progress at the end
@@ -154,7 +155,10 @@ class Storm:
             return Given(fault.number, fault.kind, ELSEWHERE, 0, 0, 0, 0, time.time())
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            if candidates := self._in_the_middle():
+            candidates = self._in_the_middle()
+            if fault.kind == "term":
+                candidates = [one for one in candidates if one.step < HEARD * one.n_steps]
+            if candidates:
                 one = candidates[int(fault.pick * len(candidates))]
                 pid = one.trainer if fault.kind == "trainer" else one.worker
                 if self._strike(fault, pid):
