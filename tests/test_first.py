@@ -18,7 +18,7 @@ from playwright.sync_api import FrameLocator, Route
 from projects import Project
 from shoestring.home import Home
 from shoestring_ui import first as first_drawing
-from shoestring_ui import plain, store
+from shoestring_ui import plain
 from shoestring_ui.cost_charts import burn_down
 from shoestring_ui.navigation import ADDRESSES
 from shoestring_ui.served import THEME
@@ -175,18 +175,6 @@ def test_its_links_lead_away_before_the_app_has_come(server: Server):
         before_the_scripts(visit, "queue", []).get_by_role("link", name="Cost").click()
         visit.page.wait_for_url("**/cost", wait_until="commit")
         visit.close()
-
-
-def test_what_was_known_is_shown_at_once_and_asked_anew_for_the_next(server: Server, home: Home):
-    first(server, "", "2 of 2")
-    Project(home).queue("later")
-    time.sleep(store.FRESH_S + 0.5)
-    get(server, "")  # may say what was known, and so would the next for a minute
-    for _ in range(20):
-        if "2 of 3" in drawn(get(server, "")):
-            return
-        time.sleep(0.5)
-    raise AssertionError("the run that was queued never came")
 
 
 def test_the_boxes_of_a_first_drawing_have_names_that_no_part_of_a_chart_has():

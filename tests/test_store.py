@@ -57,24 +57,6 @@ def test_what_depends_on_the_clock_is_asked_again_though_nothing_was_written(
     assert len(store._answers) == 1, "what nobody asks for is not kept"
 
 
-def test_who_is_content_is_told_what_was_known_before_a_write_and_that_it_may_be_old(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-):
-    project.queue("dense")
-    first = store.ask(queries.runs, limit=5)
-    monkeypatch.setattr(store, "FRESH_S", 0)
-    monkeypatch.setattr(store, "LOOK_S", 0)
-    project.queue("other")
-    with store.content() as old:
-        assert store.ask(queries.runs, limit=5) is first and len(old) == 1
-        assert len(store.ask(queries.runs, limit=6)) == 2, "what nobody knew is asked"
-    assert len(store.ask(queries.runs, limit=5)) == 2
-    monkeypatch.setattr(store, "KEPT_S", 0)
-    project.queue("third")
-    with store.content() as old:
-        assert len(store.ask(queries.runs, limit=5)) == 3 and not old
-
-
 def test_questions_are_told_apart_by_the_runs_they_are_about(project: Project):
     one, two = (queries.run(project.db, project.queue(name)) for name in ("dense", "other"))
     assert store.ask(queries.why_each, [one]).keys() == {one.id}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -23,8 +23,6 @@ from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 from streamlit.runtime.state import SessionState
 from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.testing.v1.local_script_runner import LocalScriptRunner
-
-from shoestring_ui import store
 
 PATIENCE_S = 0.5  # what is not drawn by then comes with the app, …
 UTMOST_S = 1.5  # … unless there is nothing yet to look at
@@ -45,30 +43,14 @@ class Piece:
     inside: dict[int, Piece] = field(default_factory=dict)
 
 
-class Runner(LocalScriptRunner):
-    """Runs a page's script; one that is `content` with what is known keeps what of that may be old."""
-
-    is_content = False
-    old: Sequence[Hashable] = ()
-
-    def _run_script_thread(self) -> None:
-        if not self.is_content:
-            super()._run_script_thread()
-            return
-        with store.content() as self.old:
-            super()._run_script_thread()
-
-
-def draw(app: Path, page: str, query: str, dark: bool, content: bool = False) -> tuple[str, bool]:
+def draw(app: Path, page: str, query: str, dark: bool) -> str:
     """The page of that name (empty: the first) and query as HTML; of a slow one as far as it came in half a second.
 
-    Empty when there is nothing of it to look at by then, nor a second later. Where one is `content` with what was known
-    up to a minute ago, also whether any of it may have changed since.
+    Empty when there is nothing of it to look at by then, nor a second later.
     """
     pages = PagesManager(str(app), ScriptCache(), setup_watcher=False)
     state = SafeSessionState(SessionState(), lambda: None)
-    runner = Runner(str(app), state, pages, user_info={})
-    runner.is_content = content
+    runner = LocalScriptRunner(str(app), state, pages, user_info={})
     browser = ContextInfo(color_scheme="dark" if dark else "light")
     runner.request_rerun(RerunData(query_string=query, page_name=page, context_info=browser))
     runner.start()
@@ -81,7 +63,7 @@ def draw(app: Path, page: str, query: str, dark: bool, content: bool = False) ->
     runner.request_stop()  # at its next word to Streamlit; nobody waits for it
     sent = list(runner.forward_msgs())
     drawn = html(sent, page)
-    return drawn if "<h1" in drawn and (is_whole or _has_content(sent)) else "", bool(runner.old)
+    return drawn if "<h1" in drawn and (is_whole or _has_content(sent)) else ""
 
 
 def _has_content(sent: Sequence[ForwardMsg]) -> bool:

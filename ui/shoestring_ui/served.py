@@ -58,11 +58,8 @@ class FirstDrawing:
         raw = [(name.encode(), value.encode()) for name, value in head.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         await send({"type": "http.response.body", "body": self.before, "more_body": True})  # its scripts load meanwhile
-        page = scope["path"], scope["query_string"].decode("latin-1"), dark
-        drawn, is_old = await asyncio.to_thread(_draw, *page, content=True)
+        drawn = await asyncio.to_thread(_draw, scope["path"], scope["query_string"].decode("latin-1"), dark)
         await send({"type": "http.response.body", "body": self._around(drawn, dark) + self.after})
-        if is_old:  # the app, which draws the page when its scripts have come, finds what is true now
-            await asyncio.to_thread(_draw, *page)
 
     def _around(self, drawn: str, dark: bool) -> bytes:
         """In a frame in which no script runs, with styles of its own; empty for an empty drawing."""
@@ -73,12 +70,12 @@ class FirstDrawing:
         return f'{FRAME} data-theme="{theme}" srcdoc="{quoted}"></iframe>{self.script}'.encode()
 
 
-def _draw(path: str, query: str, dark: bool, content: bool = False) -> tuple[str, bool]:
+def _draw(path: str, query: str, dark: bool) -> str:
     try:
-        return first.draw(APP, path.removeprefix("/"), query, dark, content)
+        return first.draw(APP, path.removeprefix("/"), query, dark)
     except Exception:  # the app itself will say what is wrong
         LOG.exception("no first drawing of %s", path)
-        return "", False
+        return ""
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -19,7 +17,7 @@ from shoestring.records import Run, Series
 P = ParamSpec("P")
 T = TypeVar("T")
 FRESH_S = 2  # how old an answer may be, if the database may have changed since
-KEPT_S = 60  # for how long one is kept that nobody asks for
+KEPT_S = 60  # for how long one is kept that nobody asks for while nothing changes
 LOOK_S = 0.2  # how seldom the database is asked whether it has changed
 CLOCKED = frozenset({queries.pulse, queries.totals, queries.why_each, queries.why_waiting})  # their answers age
 NEWEST = 500  # runs that pages choose from; older ones have their address
@@ -34,19 +32,6 @@ _answers: dict[Hashable, tuple[float, str, Any]] = {}
 _versions: dict[str, tuple[float, str]] = {}  # of the database at an address: (when, version)
 _curves: dict[Hashable, Series] = {}  # of runs that have ended
 _made: dict[Hashable, Any] = {}  # charts and rankings, by all that is in them
-# Set for those who are content with what was known at most KEPT_S ago; they note in it what may have changed since.
-_content: ContextVar[list[Hashable] | None] = ContextVar("content", default=None)
-
-
-@contextmanager
-def content() -> Iterator[list[Hashable]]:
-    """In this thread, meanwhile, what is known is told whatever was written since; a list of what that may be old."""
-    told: list[Hashable] = []
-    before = _content.set(told)
-    try:
-        yield told
-    finally:
-        _content.reset(before)
 
 
 @st.cache_resource
@@ -78,20 +63,16 @@ def remember(what: Hashable, find: Callable[[], T], *, ages: bool = False) -> T:
     url = Home.find().db_url
     key = (url, what)
     known = _answers.get(key)
-    if known is not None:
-        age_s, told = time.monotonic() - known[0], _content.get()
-        if age_s < FRESH_S or (told is not None and age_s < KEPT_S):
-            if told is not None and age_s >= FRESH_S:
-                told.append(what)
-            return known[2]  # type: ignore[no-any-return]
+    if known is not None and time.monotonic() - known[0] < FRESH_S:
+        return known[2]  # type: ignore[no-any-return]
     version = _version(url)
     if known is not None and not ages and known[1] == version:
         answer = known[2]
     else:
         answer = find()
     now = time.monotonic()
-    for old, (at, _, _) in list(_answers.items()):
-        if now - at >= KEPT_S:
+    for old, (at, its, _) in list(_answers.items()):
+        if now - at >= (KEPT_S if its == version else FRESH_S):
             _answers.pop(old, None)  # nothing is kept that nobody may see
     _answers[key] = (now, version, answer)
     return answer  # type: ignore[no-any-return]
