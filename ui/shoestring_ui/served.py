@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ FRAME = (
     f'<iframe id="first" title="Shoestring" style="{PLACE}" sandbox="{SANDBOX}" '
     f'data-cookie="{THEME}" data-content="{KINDS}"'
 )
+ENTRY = re.compile(r'<script type="module" crossorigin src="([^"]+)"></script>')  # where Streamlit's scripts begin
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,10 @@ class FirstDrawing:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         index = (Path(get_static_dir()) / "index.html").read_text(encoding="utf-8")
+        entry = ENTRY.search(index)
+        self.entry, self.source = (entry[0], entry[1]) if entry else ("", "")
+        if entry:  # it runs in the one thread that draws the frame, so it begins after that; it is fetched meanwhile
+            index = index.replace(entry[0], f'<link rel="modulepreload" crossorigin href="{entry[1]}">')
         before, body, after = index.partition("<body>")
         style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("first.css", "first.js"))
         self.before, self.after = f"{before}{body}".encode(), after.encode()
@@ -64,10 +70,12 @@ class FirstDrawing:
     def _around(self, drawn: str, dark: bool) -> bytes:
         """In a frame in which no script runs, with styles of its own; empty for an empty drawing."""
         if not drawn:
-            return b""
+            return self.entry.encode()
         inside = f"<!doctype html><base target='_top'>{drawn}{self.style}".replace("target='_self'", "target='_top'")
         theme, quoted = "dark" if dark else "light", inside.replace("&", "&amp;").replace('"', "&quot;")
-        return f'{FRAME} data-theme="{theme}" srcdoc="{quoted}"></iframe>{self.script}'.encode()
+        return (
+            f'{FRAME} data-entry="{self.source}" data-theme="{theme}" srcdoc="{quoted}"></iframe>{self.script}'.encode()
+        )
 
 
 def _draw(path: str, query: str, dark: bool) -> str:
