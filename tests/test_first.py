@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from browser import Server, Visit, chromium, chromium_browser, served
 from playwright.sync_api import FrameLocator, Route
 from projects import Project
@@ -21,8 +22,8 @@ from shoestring_ui import first as first_drawing
 from shoestring_ui import plain
 from shoestring_ui.cost_charts import burn_down
 from shoestring_ui.navigation import ADDRESSES
-from shoestring_ui.served import THEME
-from shoestring_ui.server import streamlit_argv
+from shoestring_ui.served import ENTRY, THEME, FirstDrawing
+from shoestring_ui.server import APP, streamlit_argv
 from shoestring_ui.theme import DARK, LIGHT
 
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
@@ -91,6 +92,15 @@ def test_every_page_of_the_app_has_one_whose_header_leads_to_all_of_them(server:
     links = re.findall(r"<a href='([^']+)' target='_top'( aria-current=page)?>", header.partition("<nav>")[2])
     assert {name.replace(".", "") for name, _ in links} == ADDRESSES
     assert [name.replace(".", "") for name, here in links if here] == [page]
+
+
+def test_the_apps_scripts_are_fetched_meanwhile_and_named_to_the_frame_or_begin_where_there_is_none(server: Server):
+    first(server, "queue", "Done in about")
+    document = get(server, "queue")
+    (entry,) = re.findall(r'<iframe id="first"[^>]* data-entry="(\./static/js/[^"]+)"', document)
+    assert f'<link rel="modulepreload" crossorigin href="{entry}">' in document and not ENTRY.search(document)
+    alone = FirstDrawing(st.App(APP))._around("", dark=False).decode()
+    assert (found := ENTRY.fullmatch(alone)) and found[1] == entry
 
 
 def test_it_has_the_colours_of_the_browsers_last_visit(server: Server):

@@ -68,14 +68,13 @@ class FirstDrawing:
         await send({"type": "http.response.body", "body": self._around(drawn, dark) + self.after})
 
     def _around(self, drawn: str, dark: bool) -> bytes:
-        """In a frame in which no script runs, with styles of its own; empty for an empty drawing."""
+        """In a frame in which no script runs, with styles of its own; of an empty drawing only the app's scripts."""
         if not drawn:
             return self.entry.encode()
         inside = f"<!doctype html><base target='_top'>{drawn}{self.style}".replace("target='_self'", "target='_top'")
         theme, quoted = "dark" if dark else "light", inside.replace("&", "&amp;").replace('"', "&quot;")
-        return (
-            f'{FRAME} data-entry="{self.source}" data-theme="{theme}" srcdoc="{quoted}"></iframe>{self.script}'.encode()
-        )
+        facts = f'data-entry="{self.source}" data-theme="{theme}"'
+        return f'{FRAME} {facts} srcdoc="{quoted}"></iframe>{self.script}'.encode()
 
 
 def _draw(path: str, query: str, dark: bool) -> str:
