@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from shoestring import actions, attempt, queries, runs
+from shoestring.attempt import Progress
 from shoestring.db import Database
 from shoestring.errors import EnvironmentProblem
 from shoestring.home import Home
@@ -16,6 +17,7 @@ from shoestring_trainer.manifest import read_manifest
 from shoestring_trainer.prepare.procedural import procedural_set
 from shoestring_trainer.run_dir import RunDir
 from shoestring_trainer.train import train
+from sqlalchemy import event
 from test_disk_full import KINDS, Limit, Tmpfs
 from test_train import run_dir, tensors
 from test_worker import QUICK, job, journalled, once, queue, recorded, worker
@@ -56,6 +58,24 @@ def is_whole(db: Database, run_id: int, undisturbed: RunDir) -> bool:
     return run.state == "succeeded" and recorded(db, run_id) == lines and same
 
 
+def without_room_in_its_log(db: Database) -> None:
+    """Have every write ask for room: SQLite writes over the beginning of its log once all of it is in the database."""
+    event.listen(db.engine, "connect", lambda raw, _record: raw.execute("PRAGMA wal_autocheckpoint=0"))
+    db.close()  # whatever connects from now on does so without
+
+
+def kept_full(disk: Tmpfs | Limit) -> Callable[[Progress], None]:
+    """Fill it when the first training step was seen, and again when a torn checkpoint has been removed from it."""
+    full: list[bool] = []
+
+    def show(progress: Progress) -> None:
+        if full or (progress.state == "running" and progress.step > 0):
+            full.append(True)
+            disk.fill()
+
+    return show
+
+
 def test_a_worker_waits_until_there_is_room_again(disk, home, sqlite, data, tmp_path):
     config = job(data, n_steps=60)
     run_id = queue(home, sqlite, config)
@@ -77,11 +97,12 @@ def test_one_that_waited_in_vain_ends_and_the_next_one_goes_on_from_the_last_che
     disk, home, sqlite, data, tmp_path, monkeypatch
 ):
     config = job(data, n_steps=60)
+    without_room_in_its_log(sqlite)
     run_id = queue(home, sqlite, config)
     with monkeypatch.context() as patch:
         patch.setattr(attempt, "PATIENCE_S", 1.0)
         with pytest.raises(EnvironmentProblem) as caught:
-            worker(home, sqlite).work(until_empty=True, show=once(disk.fill))
+            worker(home, sqlite).work(until_empty=True, show=kept_full(disk))
     disk.free()
     if isinstance(disk, Tmpfs):
         assert "full" in caught.value.message and caught.value.hint.startswith("make room on the disk of")
