@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from shoestring.errors import Conflict, EnvironmentProblem, ShoestringError, Usa
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LOOPBACK = "127.0.0.1"
+HEALTH = "/_stcore/health"  # Streamlit's, open to everybody
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +33,6 @@ def ui(
     """Serve the app on this machine, or to those who sign in."""
     import os
     import signal
-    import subprocess
     import webbrowser
 
     from shoestring import sign_in
@@ -48,21 +49,42 @@ def ui(
     if closed:
         url = secrets["auth"]["redirect_uri"].removesuffix(sign_in.CALLBACK).replace("{port}", str(port))
     env = {**os.environ, "SHOESTRING_HOME": str(home.state)}
-    with subprocess.Popen(argv, cwd=home.root, env=env, stdin=subprocess.DEVNULL) as server:
+    if not json_:
+        say("the app starts …")
+    quiet = subprocess.DEVNULL  # Streamlit's own words about its address; its warnings come on stderr
+    with subprocess.Popen(argv, cwd=home.root, env=env, stdin=quiet, stdout=quiet) as server:
         try:
-            if json_:
+            answers = _await_answer(server, address, port)
+            if answers and json_:
                 say_json({"url": url, "pid": server.pid})
-            else:
+            elif answers:
                 say(f"Shoestring's app: {url}   (Ctrl-C ends it)")
                 if closed:
                     say(f"  seen by {sign_in.who_enters(secrets)}")
-            if not no_browser and not json_:
-                webbrowser.open(url)
+                if not no_browser:
+                    webbrowser.open(url)
             server.wait()
         finally:
             server.terminate()
     if server.returncode not in (0, -2, -15):
         raise ShoestringError(f"the app ended with exit code {server.returncode}")
+
+
+def _await_answer(server: subprocess.Popen[bytes], address: str, port: int) -> bool:
+    """Wait until the app answers, or has ended (False): a browser that comes sooner is refused, and stays so."""
+    import contextlib
+    import http.client
+    import time
+
+    here = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(address, address)
+    while server.poll() is None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            link = http.client.HTTPConnection(here, port, timeout=60)
+            link.request("GET", HEALTH)
+            if link.getresponse().status == http.HTTPStatus.OK:
+                return True
+        time.sleep(0.05)
+    return False
 
 
 def refuse_open(address: str, wrong: str, root: Path) -> None:
