@@ -25,7 +25,7 @@ from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 PATIENCE_S = 0.5  # what is not drawn by then comes with the app, …
-UTMOST_S = 1.5  # … unless there is nothing yet to look at
+GRACE_S = 1.0  # … unless there is nothing yet to look at: so much longer
 KINDS = ("figures", "graph", "plain", "matrix", "facts", "empty")  # classes of what there is to look at
 CONTENT = re.compile(f"class='({'|'.join(KINDS)})")
 LOOK_S = 0.01
@@ -43,8 +43,8 @@ class Piece:
     inside: dict[int, Piece] = field(default_factory=dict)
 
 
-def draw(app: Path, page: str, query: str, dark: bool) -> str:
-    """The page of that name (empty: the first) and query as HTML; of a slow one as far as it came in half a second.
+def draw(app: Path, page: str, query: str, dark: bool, patience_s: float = PATIENCE_S) -> str:
+    """The page of that name (empty: the first) and query as HTML; of a slow one as far as it came in `patience_s`.
 
     Empty when there is nothing of it to look at by then, nor a second later.
     """
@@ -55,8 +55,8 @@ def draw(app: Path, page: str, query: str, dark: bool) -> str:
     runner.request_rerun(RerunData(query_string=query, page_name=page, context_info=browser))
     runner.start()
     began = time.monotonic()
-    while not runner.script_stopped() and (waited_s := time.monotonic() - began) < UTMOST_S:
-        if waited_s > PATIENCE_S and _has_content(list(runner.forward_msgs())):
+    while not runner.script_stopped() and (waited_s := time.monotonic() - began) < patience_s + GRACE_S:
+        if waited_s > patience_s and _has_content(list(runner.forward_msgs())):
             break
         time.sleep(LOOK_S)
     is_whole = runner.script_stopped()

@@ -8,9 +8,9 @@ the port by a name of its own (DNS rebinding) gets the empty page.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +35,7 @@ FRAME = (
     f'data-cookie="{THEME}" data-content="{KINDS}"'
 )
 ENTRY = re.compile(r'<script type="module" crossorigin src="([^"]+)"></script>')  # where Streamlit's scripts begin
+WARM_S = 3.0  # a database that has to be read from a slow disk takes longer: its first visitor waits with it
 HERE = Path(__file__).parent
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class FirstDrawing:
         raw = [(name.encode(), value.encode()) for name, value in head.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         await send({"type": "http.response.body", "body": self.before, "more_body": True})  # its scripts load meanwhile
-        drawn = await asyncio.to_thread(_draw, scope["path"], scope["query_string"].decode("latin-1"), dark)
+        page, query = scope["path"].removeprefix("/"), scope["query_string"].decode("latin-1")
+        drawn = await asyncio.to_thread(_draw, page, query, dark)
         await send({"type": "http.response.body", "body": self._around(drawn, dark) + self.after})
 
     def _around(self, drawn: str, dark: bool) -> bytes:
@@ -77,11 +79,11 @@ class FirstDrawing:
         return f'{FRAME} {facts} srcdoc="{quoted}"></iframe>{self.script}'.encode()
 
 
-def _draw(path: str, query: str, dark: bool) -> str:
+def _draw(page: str = "", query: str = "", dark: bool = False, patience_s: float = first.PATIENCE_S) -> str:
     try:
-        return first.draw(APP, path.removeprefix("/"), query, dark)
+        return first.draw(APP, page, query, dark, patience_s)
     except Exception:  # the app itself will say what is wrong
-        LOG.exception("no first drawing of %s", path)
+        LOG.exception("no first drawing of %s", page or "the first page")
         return ""
 
 
@@ -97,9 +99,18 @@ def _wants_page(scope: Scope) -> bool:
 
 @asynccontextmanager
 async def _ready(_: st.App) -> AsyncIterator[None]:
-    """Draw a page for nobody as the server starts: what it imports, the first visitor need not wait for."""
-    threading.Thread(target=_draw, args=("", "", False), daemon=True).start()
+    await asyncio.wait([asyncio.ensure_future(asyncio.to_thread(_warm))], timeout=WARM_S)
     yield
+
+
+def _warm() -> None:
+    """Draw a page for nobody before the first visitor is let in: it imports what all pages need."""
+    gc.disable()  # what is imported stays: Python looked through all of it a dozen times, half a second together
+    try:
+        _draw(patience_s=WARM_S)
+    finally:
+        gc.freeze()  # nor does it look through that ever after
+        gc.enable()
 
 
 app = st.App(APP, lifespan=_ready, middleware=[Middleware(FirstDrawing)])
