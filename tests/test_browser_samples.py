@@ -81,3 +81,16 @@ def test_keys_walk_through_the_pictures_two_runs_are_swiped_and_the_sheet_is_a_p
     shows(page, 10)
     expect(slider).to_have_value("25")  # the cut stays where it was put
     assert visit.faults() == []
+
+
+def test_who_drew_what_can_be_read_however_far_the_page_was_moved(visit: Visit):
+    page = visit.open("samples?runs=1,2")
+    head, last = page.locator("table.matrix thead th").last, page.locator("table.matrix tbody tr").last
+    page.set_viewport_size({"width": 1280, "height": 400})
+    last.scroll_into_view_if_needed()
+    expect(head).to_be_in_viewport(ratio=1)
+    top, picture = head.bounding_box(), last.locator("img").first.bounding_box()
+    assert top and picture and top["y"] >= page.get_by_test_id("stHeader").bounding_box()["height"] - 1
+    assert picture["y"] >= top["y"], "the pictures lie under their head, and it under the navigation"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert visit.faults() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 
@@ -256,11 +257,20 @@ def test_curves_are_compared_at_the_furthest_that_all_have_reached():
     assert takeaways.of_curves([], {}, "val/loss", "minimize", "step") == "No val/loss has been recorded yet."
 
 
-def test_the_best_trials_field_is_named():
-    trials = [trial(i, r, 1, loss) for i, (r, loss) in enumerate([(0.8, 0.1), (0.7, 0.2), (0.2, 0.3), (0.1, 0.4)])]
-    said = takeaways.of_parallel(trials, ["stages.0.mask.ratio", "model.experts.count"], GOAL)
-    assert "higher mask.ratio: 0.75 on average, against 0.15" in said
-    assert "too few" in takeaways.of_parallel(trials[:2], ["stages.0.mask.ratio"], GOAL)
+def test_the_field_that_tells_the_better_trials_from_the_rest_is_named():
+    ratios, fields = [0.8, 0.75, 0.7, 0.7, 0.2, 0.2, 0.15, 0.1], ["stages.0.mask.ratio", "model.experts.count"]
+    trials = [trial(i, ratio, 1, 0.1 + i / 10) for i, ratio in enumerate(ratios)]
+    said = takeaways.of_parallel(trials, fields, GOAL)
+    assert "higher mask.ratio: 0.738 on average, against 0.163" in said
+    assert "7 trials" in (few := takeaways.of_parallel(trials[:7], fields, GOAL)) and "too few" in few
+
+
+def test_no_field_is_named_where_chance_would_part_them_as_far():
+    draw, fields, named = random.Random(7), ["stages.0.mask.ratio", "model.experts.count"], 0
+    for _ in range(400):
+        trials = [trial(i, draw.random(), draw.choice([1, 2, 4, 8]), draw.random()) for i in range(12)]
+        named += "has the" in takeaways.of_parallel(trials, fields, GOAL)
+    assert named <= 0.07 * 400  # 5 % may be
 
 
 def test_a_spec_is_flattened_to_dotted_paths_and_the_telling_ones_come_first():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from statistics import fmean
+from statistics import NormalDist, fmean, stdev
 
 from shoestring.odds import Odds
 from shoestring.queries import Purse
@@ -17,6 +18,8 @@ from shoestring_ui.curve_charts import X_AXES
 from shoestring_ui.differences import short, shown
 from shoestring_ui.reaches import Goal
 from shoestring_ui.words import few
+
+TELLING = 8  # trials below which even the clearest order of them may be chance
 
 
 def of_points(points: Sequence[Point], metric: str, way: str, noun: str = "runs") -> str:
@@ -189,20 +192,25 @@ def _level(found: object) -> str:
 
 
 def of_parallel(trials: Sequence[Trial], params: Sequence[str], objective: tuple[int, str, str]) -> str:
-    """What the best trials have in common against the rest: the field whose mean moved most."""
+    """What tells the better half of the trials from the rest: the field whose mean moved most, if by more than chance.
+
+    Two halves drawn by chance differ in a field's mean by s √(n / ab): a and b trials in them, s the field's deviation.
+    Significant beyond 95 %, two-sided, over as many fields as were looked at (Bonferroni).
+    """
     index, name, way = objective
     ranked = sorted(trials, key=lambda t: t.values[index], reverse=way == "maximize")
-    if len(ranked) < 4:
-        return f"{len(ranked)} trials through {len(params)} fields: too few to see what the good ones share."
-    half = len(ranked) // 2
+    n, half = len(ranked), len(ranked) // 2
+    if n < TELLING:
+        return f"{n} trials through {len(params)} fields: too few to see what the good ones share ({TELLING} may do)."
     moves = []
     for path in params:
         numbers = [float(t.params[path]) for t in ranked if isinstance(t.params.get(path), int | float)]
-        if len(numbers) == len(ranked) and max(numbers) > min(numbers):
+        if len(numbers) == n and max(numbers) > min(numbers):
             good, rest = fmean(numbers[:half]), fmean(numbers[half:])
-            moves.append((abs(good - rest) / (max(numbers) - min(numbers)), path, good, rest))
-    if not moves:
-        return f"The better half by {name} shares no direction in any numeric field."
+            by_chance = stdev(numbers) * math.sqrt(n / (half * (n - half)))
+            moves.append((abs(good - rest) / by_chance, path, good, rest))
+    if not moves or max(moves)[0] < NormalDist().inv_cdf(1 - 0.025 / len(moves)):
+        return f"No field tells the better half of the {n} trials by {name} from the rest, beyond chance."
     _, path, good, rest = max(moves)
     way = "higher" if good > rest else "lower"
     return f"The better half by {name} has the {way} {short(path)}: {good:.3g} on average, against {rest:.3g}."

@@ -50,7 +50,7 @@ def chart(
     numbers are asked for when the table is opened. `on_pick` is told the run of a point that was clicked. Where all
     that is in the figure is given as `of`, it is drawn once for the same, and may be made only when it is needed.
     """
-    st.html(f"<p class='takeaway'>{words.escape(takeaway)}</p>{legend}")
+    st.html(words.takeaway(takeaway) + legend)
     place, zoom = st.container(), f"zoom-{name}"
     with st.container(horizontal=True, vertical_alignment="top", gap="small", key=f"below-{name}"):
         table = st.expander("Table and CSV", key=f"table-{name}", on_change="rerun")
@@ -154,7 +154,7 @@ def dollars(label: str, key: str, otherwise: float, most: float) -> float:
             label, 0.0, most, step=most / 200, key=slider, format=f"${shape}", width=280, on_change=go(slider)
         )  # fmt: skip
         st.number_input(
-            "Exactly", 0.0, most, step=None, key=exactly, format=shape, width=136, on_change=go(exactly)
+            "Exactly, $", 0.0, most, step=None, key=exactly, format=shape, width=136, on_change=go(exactly)
         )  # fmt: skip
     return at
 

@@ -75,6 +75,11 @@ def prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
+def takeaway(text: str) -> str:
+    """What a chart or a table shows, in one sentence; no number is parted from its sign at the end of a line."""
+    return f"<p class='takeaway'>{re.sub(' (?=[%×])', chr(0xA0), escape(text))}</p>"
+
+
 def in_markdown(text: str) -> str:
     """A text that Streamlit shows as it is, not as Markdown or a formula; its `backticks` stay code."""
     parts = text.split("`")

@@ -28,8 +28,8 @@ def _figures(lines: list[Spend]) -> str:
     spent, wasted = sum(whole.values()) - whole["idle"], sum(whole[outcome] for outcome in WASTED)
     return words.figures([
         words.Figure("Spent", amounts.usd(spent / MICRO), "by runs, all attempts", money=True),
-        words.Figure("Useful", amounts.share(whole["useful"], spent), amounts.usd(whole["useful"] / MICRO), money=True),
-        words.Figure("Wasted", amounts.share(wasted, spent), amounts.usd(wasted / MICRO), money=True),
+        words.Figure("Useful", amounts.share(whole["useful"], spent), amounts.usd(whole["useful"] / MICRO)),
+        words.Figure("Wasted", amounts.share(wasted, spent), amounts.usd(wasted / MICRO)),
         words.Figure("Unfinished", amounts.usd(whole["unfinished"] / MICRO), "of runs still under way", money=True),
     ])  # fmt: skip
 

@@ -39,10 +39,6 @@ def legend(runs: Sequence[tuple[int, str]]) -> str:
     return "<ul class='legend'>" + "".join(f"<li>{who(i, name)}</li>" for i, name in runs) + "</ul>"
 
 
-def takeaway(text: str) -> str:
-    return f"<p class='takeaway'>{escape(text)}</p>"
-
-
 def note(text: str) -> str:
     return f"<p class='note'>{escape(text)}</p>"
 
@@ -62,7 +58,7 @@ def chart(
     figures = f'{{"light":{light.to_json()},"dark":{dark.to_json()}}}'.replace("<", "\\u003c")
     height = int(light.layout.height or 420)
     return (
-        f"<figure class='chart'>{takeaway(said)}{key}"
+        f"<figure class='chart'>{words.takeaway(said)}{key}"
         f"<div class='plot' role='img' aria-label='{escape(said)}' style='min-height:{height}px'></div>"
         f"<script type='application/json'>{figures}</script>{details(data, name, money)}</figure>"
     )

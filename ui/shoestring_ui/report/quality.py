@@ -19,7 +19,7 @@ from shoestring_ui.curve_charts import overlay
 from shoestring_ui.differences import differing, shown
 from shoestring_ui.identity import mark, state_words
 from shoestring_ui.points import of_runs
-from shoestring_ui.report.pieces import chart, csv, details, experiment, legend, note, section, table, takeaway, who
+from shoestring_ui.report.pieces import chart, csv, details, experiment, legend, note, section, table, who
 from shoestring_ui.report.subject import Subject, way
 
 CURVES_AT_MOST = 16  # runs in one chart, as on the page
@@ -50,7 +50,7 @@ def _figures(about: Subject) -> str:
     others = ", ".join(f"{n} {state}" for state, n in states.most_common() if state != "succeeded")
     return words.figures([
         words.Figure("Spent", amounts.usd(spent), "actual, all attempts", money=True),
-        words.Figure("Useful", amounts.share(useful, spent), amounts.usd(useful), money=True),
+        words.Figure("Useful", amounts.share(useful, spent), amounts.usd(useful)),
         words.Figure(f"Best {about.metric}".strip(), amounts.value(best.value[-1] if best else None),
                      names[best.run_id] if best else "nothing measured yet"),
         words.Figure("Succeeded", f"{states['succeeded']} of {len(about.runs)}", others or "all succeeded"),
@@ -85,7 +85,7 @@ def _ranking(about: Subject) -> str:
     ]  # fmt: skip
     columns = ["Place", "Experiment", about.metric, "At", "Seeds", "Tied with"]
     noise = f"What counts as noise: {NOISE_IN_WORDS[ranking.noise]}."
-    said = takeaway(takeaways.of_ranking(ranking))
+    said = words.takeaway(takeaways.of_ranking(ranking))
     return f"<h3>Ranking at equal dollars</h3>{said}{words.table(columns, rows, noise, numeric=(2, 3, 4))}"
 
 
@@ -115,7 +115,7 @@ def _curves(about: Subject, metric: str) -> str:
     data, name = frames.of_curves(series, names, metric), f"curves-{metric.replace('/', '-')}"
     key = legend([(s.run_id, names[s.run_id]) for s in series])
     if all(len(s.value) == 1 for s in series):  # points are no curves
-        return takeaway(said) + key + details(data, name, ["dollars"])
+        return words.takeaway(said) + key + details(data, name, ["dollars"])
     return chart(lambda colours: overlay(series, names, metric, colours), said, data, name, ["dollars"], key)
 
 

@@ -71,8 +71,8 @@ def _figures(lines: Sequence[Spend], reviewed: Review, kept_usd: float) -> None:
     st.html(
         words.figures([
             Figure("Spent", amounts.usd(spent / MICRO), "by runs, all attempts", money=True),
-            Figure("Useful", amounts.share(whole["useful"], spent), amounts.usd(whole["useful"] / MICRO), money=True),
-            Figure("Wasted", amounts.share(wasted, spent), amounts.usd(wasted / MICRO), money=True),
+            Figure("Useful", amounts.share(whole["useful"], spent), amounts.usd(whole["useful"] / MICRO)),
+            Figure("Wasted", amounts.share(wasted, spent), amounts.usd(wasted / MICRO)),
             Figure("Kept back", amounts.usd(kept_usd), "for what has not ended", money=True),
             Figure("Idle workers", amounts.usd(whole["idle"] / MICRO), "beside the runs", money=True),
             Figure(

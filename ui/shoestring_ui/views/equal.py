@@ -29,7 +29,7 @@ def equal_dollars(runs: Sequence[Run], metric: str) -> None:
     reach, most = min(s.usd[-1] for s in series), max(s.usd[-1] for s in series)
     at = dollars("Useful dollars of each run", "usd", reach, most) if most > 0 else 0.0
     ranking = rank([Curve(by_id[s.run_id].experiment, by_id[s.run_id].seed, s) for s in series], metric, at)
-    st.html(f"<p class='takeaway'>{words.escape(takeaways.of_equal(ranking))}</p>")
+    st.html(words.takeaway(takeaways.of_equal(ranking)))
     values = values_at(series, ranking.at_usd)
     if ranking.places:
         _table(ranking, values)

@@ -103,7 +103,7 @@ def _known(run: RunPlan) -> str:
 def _rows(quotes: dict[str, Quote], chosen: str, paper: FilePlan | None) -> None:
     cheapest = min(quotes, key=lambda name: quotes[name].needs.usd.p50)
     said = takeaways.of_quotes(quotes)
-    st.html(f"<p class='takeaway'>{words.escape(said)}</p>")
+    st.html(words.takeaway(said))
     rows = [
         [
             f"<span class='mono'>{words.escape(name)}</span>{' (chosen)' if name == chosen else ''}"

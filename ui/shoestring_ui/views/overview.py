@@ -118,7 +118,7 @@ def _figures(now: Shown, asked: Asked) -> None:
             f"Best {asked.metric}", amounts.value(best.quality if best else None), names[best.run_id] if best else ""
         ),
         Figure("Spent", amounts.usd(totals.spent_usd), "actual, all attempts", money=True),
-        Figure("Wasted", wasted, amounts.usd(totals.wasted_usd), money=True),
+        Figure("Wasted", wasted, amounts.usd(totals.wasted_usd)),
         Figure("Still planned", amounts.usd(totals.ahead_usd), "running and waiting", money=True),
         Figure("Succeeded", f"{totals.n_succeeded:,} of {totals.n_runs:,}", workers),
     ]
@@ -196,7 +196,7 @@ def _goal(now: Shown, asked: Asked) -> None:
         return
     section(f"Cheapest to reach {asked.metric} {amounts.value(now.goal.quality)}")
     if asked.quality is None:  # else the chart has said it
-        st.html(f"<p class='takeaway'>{words.escape(takeaways.of_goal(now.goal, now.points, asked.way))}</p>")
+        st.html(words.takeaway(takeaways.of_goal(now.goal, now.points, asked.way)))
     by_id = {p.run_id: p for p in now.points}
     first, reaches = now.goal.first, now.goal.reaches
     if first is None:
@@ -213,7 +213,10 @@ def _goal(now: Shown, asked: Asked) -> None:
         for one in reaches[:REACHES_SHOWN]
     ]
     more = f" The {REACHES_SHOWN} cheapest of {len(reaches)}." if len(reaches) > REACHES_SHOWN else ""
-    caption = f"Useful dollars at which each run's curve first comes there, between its evaluations a line.{more}"
+    caption = (
+        "Useful dollars (of steps that count, with those of a run that it goes on from) at which each run first comes "
+        f"there; between two of its evaluations a straight line is taken.{more}"
+    )
     columns = ["Run", "Reaches it at", "Of the cheapest", f"Last {asked.metric}", "At", "State"]
     st.html(words.table(columns, rows, caption, numeric=(1, 2, 3, 4)))
     download(frames.of_goal(now.goal, now.points), "cheapest-to-reach")
@@ -230,7 +233,7 @@ def _ranking(runs: Sequence[Run], metric: str) -> None:
     of = ("ranking", metric, who, tuple((s.run_id, *s.usd, *s.value) for s in known))
     ranking = made(of, lambda: standings(database(), those, metric, known=known))
     section("Ranking at equal dollars")
-    st.html(f"<p class='takeaway'>{words.escape(takeaways.of_ranking(ranking))}</p>")
+    st.html(words.takeaway(takeaways.of_ranking(ranking)))
     rows = [
         [
             f"<span class='mono'>{p.place}</span>",

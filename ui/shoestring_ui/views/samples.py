@@ -95,7 +95,7 @@ def _board(runs: Sequence[Run]) -> None:
         lambda: contact_sheet.png(matrix, colours, layout == LAYOUTS[1]),  # drawn when it is asked for
         file_name=_file_name(matrix), mime="image/png", key="sheet", on_click="ignore",
     )  # fmt: skip
-    st.html(f"<p class='takeaway'>{words.escape(matrix.takeaway)}</p>")
+    st.html(words.takeaway(matrix.takeaway))
     if layout == LAYOUTS[2] and len(runs) == 2:
         st.html(pair.board(matrix, colours))
         _swipe()(data=matrix.takeaway, key="swipe")
@@ -154,8 +154,9 @@ def _controls(runs: Sequence[Run], samples: Sequence[Sample]) -> tuple[str, floa
                   on_click=go(lambda: among[max(here - 1, 0)]))  # fmt: skip
         st.button("Later", shortcut="Right", disabled=at == among[-1], key="later",
                   on_click=go(lambda: among[min(here + 1, len(among) - 1)]))  # fmt: skip
+        unit = ", $" if key == "usd" else ""
         st.number_input(
-            "Exactly", 0.0, among[-1], step=max(b - a for a, b in itertools.pairwise(among)), key=exactly,
+            f"Exactly{unit}", 0.0, among[-1], step=max(b - a for a, b in itertools.pairwise(among)), key=exactly,
             format="%.6g", width=152, on_change=go(lambda: float(st.session_state[exactly])),
         )  # fmt: skip
     return by, at
