@@ -76,8 +76,8 @@ def prose(text: str) -> str:
 
 
 def takeaway(text: str) -> str:
-    """What a chart or a table shows, in one sentence; no number is parted from its sign at the end of a line."""
-    return f"<p class='takeaway'>{re.sub(' (?=[%×])', chr(0xA0), escape(text))}</p>"
+    """What a chart or a table shows, in one sentence."""
+    return f"<p class='takeaway'>{escape(text)}</p>"
 
 
 def in_markdown(text: str) -> str:
