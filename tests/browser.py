@@ -48,6 +48,13 @@ class Server:
     pid: int
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def served(
     argv: Callable[[int], list[str]] = streamlit_argv,
@@ -55,9 +62,7 @@ def served(
     health: str = "/_stcore/health",
 ) -> Iterator[Server]:
     """Run `argv(port)` on a free port of this machine, until it answers and then to the end of the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url, quiet = f"http://127.0.0.1:{port}", subprocess.DEVNULL
     process = subprocess.Popen(argv(port), stdout=quiet, stdin=quiet, env={**os.environ, **(env or {})})
     try:

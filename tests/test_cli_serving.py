@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from browser import free_port
 from shoestring.db import Database
 from shoestring.home import Home
 from slurm import wait_for
@@ -26,11 +26,8 @@ pathlib.Path({note!r}).write_text(str(urllib.request.urlopen(sys.argv[1], timeou
 
 @contextmanager
 def serving(home: Home, *options: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     where = {**os.environ, "SHOESTRING_HOME": str(home.state), "SHOESTRING_DB": home.db_url, **env}
-    quiet, argv = subprocess.DEVNULL, [*VERB, str(port), *options]
+    quiet, argv = subprocess.DEVNULL, [*VERB, str(free_port()), *options]
     process = subprocess.Popen(argv, cwd=home.root, env=where, stdin=quiet, stdout=subprocess.PIPE, text=True)
     try:
         yield process
