@@ -206,6 +206,21 @@ def test_a_run_is_cloned_into_a_spec_by_a_link(visits: Visits):
     assert visit.faults() == []
 
 
+def test_which_key_applies_what_was_written_can_be_read_beside_it(visits: Visits):
+    visit = visits("demo")
+    hint = visit.page.get_by_test_id("InputInstructions")
+    page = visit.open("?live=false")
+    number = page.get_by_role("spinbutton", name=re.compile("^Reach"))
+    number.fill("0.36")
+    expect(hint).to_be_in_viewport(ratio=0.9, timeout=60_000)  # a busy machine
+    said, field = hint.bounding_box(), number.bounding_box()
+    assert said and field and said["y"] >= field["y"] + field["height"] - 4, "it lies over the number"
+    page = visit.open("new?live=false")
+    page.get_by_role("textbox", name="Spec").press_sequentially("x")
+    expect(hint).to_be_in_viewport(ratio=0.9, timeout=60_000)  # a busy machine
+    assert visit.faults() == []
+
+
 def test_a_point_of_the_map_is_picked_by_a_click_also_where_plotly_has_drawn_it(visits: Visits):
     visit = visits("demo")
     page = visit.open("?live=false")
